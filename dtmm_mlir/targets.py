@@ -1,0 +1,126 @@
+"""What the compiler knows about each processor. Adding a target is adding a record."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from dtmm_mlir.errors import DtmmError
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A region of a chip's address space, in bytes."""
+
+    origin: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board that QEMU models, on which an artifact of this target is run.
+
+    Attributes:
+        machine: QEMU's ``-M`` name; also the folder name below ``runtime/boards``.
+        flash: where code and constants are placed.
+        ram: where the arena, the stack and the harness's buffers are placed.
+        gcc_flags: flags of the cross compiler for this core.
+    """
+
+    machine: str
+    flash: Memory
+    ram: Memory
+    gcc_flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor to compile for.
+
+    Attributes:
+        name: what users pass as ``--target``.
+        triple: LLVM target triple; ``None`` for the machine the compiler runs on.
+        cpu: LLVM cpu name.
+        float_abi: ``hard`` or ``soft``; ``None`` for the host.
+        isa: which kernel emitter serves it: ``mve`` or ``generic``.
+        vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
+        index_bits: width of ``index`` and of a pointer.
+        cross_prefix: prefix of the GNU cross tools (``arm-none-eabi-``); ``None`` for the host.
+        board: where QEMU runs it; ``None`` for the host.
+    """
+
+    name: str
+    triple: str | None
+    cpu: str
+    float_abi: str | None
+    isa: str
+    vector_bytes: int
+    index_bits: int
+    cross_prefix: str | None = None
+    board: Board | None = None
+
+    @property
+    def is_host(self) -> bool:
+        return self.triple is None
+
+    def iree_flags(self) -> list[str]:
+        """Flags of ``iree-compile`` that select this target."""
+        flags = [
+            "--iree-hal-target-device=local",
+            "--iree-hal-local-target-device-backends=llvm-cpu",
+            f"--iree-llvmcpu-target-cpu={self.cpu}",
+        ]
+        if self.triple is None:
+            return flags
+        return [
+            *flags,
+            f"--iree-llvmcpu-target-triple={self.triple}",
+            f"--iree-llvmcpu-target-float-abi={self.float_abi}",
+            f"--iree-vm-target-index-bits={self.index_bits}",
+            "--iree-llvmcpu-link-embedded=false",
+            "--iree-llvmcpu-link-static",
+            "--iree-llvmcpu-disable-distribution",
+            "--iree-llvmcpu-debug-symbols=false",
+        ]
+
+
+HOST = Target(
+    name="host",
+    triple=None,
+    cpu="host",
+    float_abi=None,
+    isa="generic",
+    vector_bytes=32 if platform.machine() in ("x86_64", "AMD64") else 16,
+    index_bits=64,
+)
+
+CORTEX_M55 = Target(
+    name="cortex-m55",
+    triple="thumbv8.1m.main-none-unknown-eabihf",
+    cpu="cortex-m55",
+    float_abi="hard",
+    isa="mve",
+    vector_bytes=16,
+    index_bits=32,
+    cross_prefix="arm-none-eabi-",
+    board=Board(
+        machine="mps3-an547",
+        flash=Memory(0x0000_0000, 512 << 10),
+        ram=Memory(0x0100_0000, 2 << 20),
+        gcc_flags=("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
+    ),
+)
+
+TARGETS: dict[str, Target] = {target.name: target for target in (HOST, CORTEX_M55)}
+
+
+def get_target(name: str) -> Target:
+    """The record called ``name``.
+
+    Raises:
+        DtmmError: no such target; the message lists those there are.
+    """
+    try:
+        return TARGETS[name]
+    except KeyError:
+        raise DtmmError(f"there is no target '{name}'; known targets are {', '.join(sorted(TARGETS))}.") from None
