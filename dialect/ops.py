@@ -1,0 +1,246 @@
+"""Typed views of the filterlet ops: what their operands and attributes mean, as Python values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from iree.compiler import ir
+
+from dtmm_mlir.dialect.constants import constant_array
+
+CONV = "filterlet.conv_2d"
+PACKED_CONV = "filterlet.packed_conv_2d"
+
+Rounding = Literal["single", "double"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Shape of a 2-D convolution in NHWC / OHWI.
+
+    Attributes:
+        n, h, w, c: input batch, height, width, channels.
+        f: output channels (filters).
+        kh, kw: kernel size.
+        strides, dilations: (vertical, horizontal).
+        pads: (top, bottom, left, right), in pixels of the input's zero point.
+        groups: filter ``i`` reads the ``c / groups`` channels of group ``i // (f / groups)``.
+    """
+
+    n: int
+    h: int
+    w: int
+    c: int
+    f: int
+    kh: int
+    kw: int
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    groups: int
+
+    @property
+    def oh(self) -> int:
+        """Output height; trailing rows that no window fits into are not read."""
+        return (self.h + self.pads[0] + self.pads[1] - self.dilations[0] * (self.kh - 1) - 1) // self.strides[0] + 1
+
+    @property
+    def ow(self) -> int:
+        """Output width."""
+        return (self.w + self.pads[2] + self.pads[3] - self.dilations[1] * (self.kw - 1) - 1) // self.strides[1] + 1
+
+    @property
+    def group_channels(self) -> int:
+        """Input channels of one group, the length of one filterlet."""
+        return self.c // self.groups
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Each filter reads one channel, and there are as many filters as channels."""
+        return self.groups == self.c == self.f and self.c > 1
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        return (self.n, self.oh, self.ow, self.f)
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Requantization of i32 sums to i8, TOSA's ``rescale`` (TOSA 1.0, section "Rescale").
+
+    ``result = ((sum * multiplier + round) >> shift) + output_zero_point``, saturated to i8; ``round`` is
+    ``1 << (shift - 1)``, to which "double" adds 2^30 with the sign of ``sum`` where ``shift > 31``.
+
+    Attributes:
+        multiplier: [F] int32, non-negative.
+        shift: [F] int8, 2 to 62.
+        output_zero_point: int8.
+        rounding: "double" is TFLite's arithmetic, "single" fits PyTorch's better.
+    """
+
+    multiplier: np.ndarray
+    shift: np.ndarray
+    output_zero_point: int
+    rounding: Rounding
+
+    def attribute(self) -> ir.DictAttr:
+        i32 = ir.IntegerType.get_signless(32)
+        return ir.DictAttr.get(
+            {
+                "multiplier": ir.DenseI32ArrayAttr.get([int(v) for v in self.multiplier]),
+                "shift": ir.DenseI8ArrayAttr.get([int(v) for v in self.shift]),
+                "output_zero_point": ir.IntegerAttr.get(i32, self.output_zero_point),
+                "rounding": ir.StringAttr.get(self.rounding),
+            }
+        )
+
+    @staticmethod
+    def read(attribute: ir.Attribute) -> Rescale | None:
+        """The record behind a ``rescale`` attribute; ``None`` for ``unit`` (the sums are the result)."""
+        if isinstance(attribute, ir.UnitAttr):
+            return None
+        entries = ir.DictAttr(attribute)
+        return Rescale(
+            np.array(list(ir.DenseI32ArrayAttr(entries["multiplier"])), np.int32),
+            np.array(list(ir.DenseI8ArrayAttr(entries["shift"])), np.int8),
+            ir.IntegerAttr(entries["output_zero_point"]).value,
+            ir.StringAttr(entries["rounding"]).value,  # type: ignore[arg-type]
+        )
+
+
+Clamp = tuple[int, int] | tuple[float, float]
+
+
+def clamp_attribute(clamp: Clamp | None) -> ir.Attribute:
+    """``[min, max]`` as i32 or f32 attributes; ``unit`` for no clamp."""
+    if clamp is None:
+        return ir.UnitAttr.get()
+    if isinstance(clamp[0], float):
+        return ir.ArrayAttr.get([ir.FloatAttr.get(ir.F32Type.get(), v) for v in clamp])
+    i32 = ir.IntegerType.get_signless(32)
+    return ir.ArrayAttr.get([ir.IntegerAttr.get(i32, int(v)) for v in clamp])
+
+
+def read_clamp(attribute: ir.Attribute) -> Clamp | None:
+    if isinstance(attribute, ir.UnitAttr):
+        return None
+    low, high = ir.ArrayAttr(attribute)
+    return (low.value, high.value)
+
+
+def _ints(op: ir.Operation, name: str) -> tuple[int, ...]:
+    return tuple(ir.DenseI64ArrayAttr(op.attributes[name]))
+
+
+def _shape(value: ir.Value) -> tuple[int, ...]:
+    return tuple(ir.RankedTensorType(value.type).shape)
+
+
+class _ConvView:
+    """What both convolution ops have in common. Assumes a verified op."""
+
+    def __init__(self, op: ir.Operation) -> None:
+        self.op = op.operation
+
+    @property
+    def input(self) -> ir.Value:
+        return self.op.operands[0]
+
+    @property
+    def result_type(self) -> ir.RankedTensorType:
+        return ir.RankedTensorType(self.op.result.type)
+
+    @property
+    def element_type(self) -> str:
+        """``i8`` or ``f32``: what the input and the weights are made of."""
+        return str(ir.RankedTensorType(self.input.type).element_type)
+
+    @property
+    def output_type(self) -> str:
+        """``i8`` (rescaled), ``i32`` (sums) or ``f32``."""
+        return str(self.result_type.element_type)
+
+    @property
+    def input_zero_point(self) -> int:
+        return ir.IntegerAttr(self.op.attributes["input_zero_point"]).value
+
+    @property
+    def rescale(self) -> Rescale | None:
+        return Rescale.read(self.op.attributes["rescale"])
+
+    @property
+    def clamp(self) -> Clamp | None:
+        return read_clamp(self.op.attributes["clamp"])
+
+    def _geometry(self, f: int, kh: int, kw: int) -> Geometry:
+        n, h, w, c = _shape(self.input)
+        strides, dilations = _ints(self.op, "strides"), _ints(self.op, "dilations")
+        pads = _ints(self.op, "pads")
+        groups = ir.IntegerAttr(self.op.attributes["groups"]).value
+        return Geometry(n, h, w, c, f, kh, kw, strides, dilations, pads, groups)  # type: ignore[arg-type]
+
+
+class ConvView(_ConvView):
+    """View of ``filterlet.conv_2d``."""
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """[F, KH, KW, C / groups], i8 or f32."""
+        return constant_array(self.op.operands[1])  # type: ignore[return-value]
+
+    @cached_property
+    def bias(self) -> np.ndarray:
+        """[F], i32 or f32."""
+        return constant_array(self.op.operands[2])  # type: ignore[return-value]
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """[F, KH, KW] bool: which filterlets have a weight that is not zero."""
+        return self.weights.any(axis=3)
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        f, kh, kw, _ = _shape(self.op.operands[1])
+        return self._geometry(f, kh, kw)
+
+
+class PackedConvView(_ConvView):
+    """View of ``filterlet.packed_conv_2d``."""
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """[runs, length], i8 or f32: the stored weights of each run, filter after filter."""
+        return constant_array(self.op.operands[1])  # type: ignore[return-value]
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """[runs] i16: ``ky * KW + kx`` of each run's first filterlet."""
+        return constant_array(self.op.operands[2])  # type: ignore[return-value]
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """[F] i16: runs of each filter; [1] for a depthwise convolution, whose runs hold all channels."""
+        return constant_array(self.op.operands[3])  # type: ignore[return-value]
+
+    @cached_property
+    def bias(self) -> np.ndarray:
+        """[F] i32 or f32, with the input's zero point folded in."""
+        return constant_array(self.op.operands[4])  # type: ignore[return-value]
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        kh, kw = _ints(self.op, "kernel")
+        return self._geometry(self.result_type.shape[3], kh, kw)
+
+    @property
+    def kept(self) -> int:
+        """Filterlets that survived pruning."""
+        return ir.IntegerAttr(self.op.attributes["kept"]).value
+
+    @property
+    def total(self) -> int:
+        """Filterlets before pruning."""
+        return ir.IntegerAttr(self.op.attributes["total"]).value

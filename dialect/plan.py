@@ -1,0 +1,60 @@
+"""The kernel chosen for a convolution: what ``filterlet-plan`` writes and a person can override."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+from iree.compiler import ir
+
+Kernel = Literal["table", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "depthwise")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Kernel form and its parameters.
+
+    Attributes:
+        kernel: ``table`` walks each filter's runs and multiplies along the channels; ``depthwise`` walks the kernel
+            positions and multiplies channel by channel.
+        pixels: neighbouring output pixels computed together, 1 to 4.
+        run_width: neighbouring filterlets along kx stored as one run; 1 is plain FWCS. Missing ones are zeros.
+        rows: output rows computed per refill of the row buffer.
+    """
+
+    kernel: Kernel
+    pixels: int
+    run_width: int
+    rows: int
+
+    def attribute(self) -> ir.DictAttr:
+        """``{kernel = "table", pixels = 4 : i64, rows = 4 : i64, run_width = 1 : i64}``"""
+        i64 = ir.IntegerType.get_signless(64)
+        return ir.DictAttr.get(
+            {
+                name: ir.StringAttr.get(value) if isinstance(value, str) else ir.IntegerAttr.get(i64, value)
+                for name, value in asdict(self).items()
+            }
+        )
+
+    @staticmethod
+    def read(attribute: ir.Attribute) -> Plan:
+        """The record behind a ``plan`` attribute.
+
+        Raises:
+            ValueError: a field is missing, unknown or out of range; the message says which.
+        """
+        entries = {named.name: named.attr for named in ir.DictAttr(attribute)}
+        names = {field.name for field in fields(Plan)}
+        if set(entries) != names:
+            wrong = ", ".join(sorted(set(entries) ^ names))
+            raise ValueError(f"plan has missing or unknown fields: {wrong}")
+        kernel = entries["kernel"].value
+        numbers = {name: entries[name].value for name in names - {"kernel"}}
+        if kernel not in KERNELS:
+            raise ValueError(f'plan names the kernel "{kernel}"; known ones are {", ".join(KERNELS)}')
+        for name, value in numbers.items():
+            if not isinstance(value, int) or value < 1 or (name == "pixels" and value > 4):
+                raise ValueError(f"plan has {name} = {value}, which is out of range")
+        return Plan(kernel=kernel, **numbers)

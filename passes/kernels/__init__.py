@@ -1,0 +1,1 @@
+"""Loops that compute a packed convolution, emitted as memref/scf/vector IR."""

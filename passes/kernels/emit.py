@@ -1,0 +1,132 @@
+"""Small helpers to write index arithmetic, loops and memory accesses at the current insertion point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith, memref, scf, vector
+
+Index = int | ir.Value
+"""A number known while emitting, or an ``index`` value."""
+
+
+def index(value: Index) -> ir.Value:
+    """``value`` as an ``index`` SSA value."""
+    return arith.constant(ir.IndexType.get(), value) if isinstance(value, int) else value
+
+
+def add(a: Index, b: Index) -> Index:
+    if isinstance(a, int) and isinstance(b, int):
+        return a + b
+    if isinstance(a, int) and a == 0:
+        return b
+    if isinstance(b, int) and b == 0:
+        return a
+    return arith.addi(index(a), index(b))
+
+
+def sub(a: Index, b: Index) -> Index:
+    if isinstance(a, int) and isinstance(b, int):
+        return a - b
+    return arith.subi(index(a), index(b))
+
+
+def mul(a: Index, b: Index) -> Index:
+    if isinstance(a, int) and isinstance(b, int):
+        return a * b
+    if 0 in (a, b) if isinstance(a, int) or isinstance(b, int) else False:
+        return 0
+    if isinstance(a, int) and a == 1:
+        return b
+    if isinstance(b, int) and b == 1:
+        return a
+    return arith.muli(index(a), index(b))
+
+
+def minimum(a: Index, b: Index) -> Index:
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return arith.minsi(index(a), index(b))
+
+
+def loop(
+    lower: Index,
+    upper: Index,
+    body: Callable[..., Sequence[ir.Value] | None],
+    inits: Sequence[ir.Value] = (),
+    step: int = 1,
+) -> list[ir.Value]:
+    """``scf.for``; ``body(i, *carried)`` returns the next carried values. Returns the last ones.
+
+    A loop of one iteration known while emitting becomes straight-line code.
+    """
+    if isinstance(lower, int) and isinstance(upper, int) and lower < upper <= lower + step:
+        return list(body(lower, *inits) or ())
+    op = scf.ForOp(index(lower), index(upper), index(step), list(inits))
+    with ir.InsertionPoint(op.body):
+        scf.YieldOp(list(body(op.induction_variable, *op.body.arguments[1:]) or ()))
+    return list(op.results)
+
+
+def branch(condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+    """``scf.if`` without results."""
+    op = scf.IfOp(condition, has_else=otherwise is not None)
+    with ir.InsertionPoint(op.then_block):
+        then()
+        scf.YieldOp([])
+    if otherwise is not None:
+        with ir.InsertionPoint(op.else_block):
+            otherwise()
+            scf.YieldOp([])
+
+
+def i32() -> ir.Type:
+    return ir.IntegerType.get_signless(32)
+
+
+def i64() -> ir.Type:
+    return ir.IntegerType.get_signless(64)
+
+
+def vector_type(lanes: int, element: ir.Type) -> ir.VectorType:
+    return ir.VectorType.get([lanes], element)
+
+
+def splat(number: int | float, type: ir.Type) -> ir.Value:
+    """A constant of ``type``, a scalar or a vector with equal lanes."""
+    scalar = type.element_type if isinstance(type, ir.VectorType) else type
+    kind = ir.FloatAttr.get(scalar, number) if isinstance(scalar, ir.F32Type) else ir.IntegerAttr.get(scalar, number)
+    attribute = ir.DenseElementsAttr.get_splat(type, kind) if isinstance(type, ir.VectorType) else kind
+    return arith.ConstantOp(type, attribute).result
+
+
+def broadcast(scalar: ir.Value, type: ir.VectorType) -> ir.Value:
+    return vector.BroadcastOp(type, scalar).result
+
+
+def load(buffer: ir.Value, at: Index, lanes: int, alignment: int | None = None) -> ir.Value:
+    """``lanes`` neighbouring elements as a vector; ``alignment`` in bytes where more than the element's is known."""
+    type = vector_type(lanes, ir.MemRefType(buffer.type).element_type)
+    return vector.LoadOp(type, buffer, [index(at)], alignment=alignment).result
+
+
+def store(value: ir.Value, buffer: ir.Value, at: Index) -> None:
+    """Stores a vector or a scalar."""
+    if isinstance(value.type, ir.VectorType):
+        vector.StoreOp(value, buffer, [index(at)])
+    else:
+        memref.StoreOp(value, buffer, [index(at)])
+
+
+def load_scalar(buffer: ir.Value, at: Index) -> ir.Value:
+    return memref.LoadOp(buffer, [index(at)]).result
+
+
+def lane(value: ir.Value, position: int) -> ir.Value:
+    """One lane of a vector."""
+    return vector.ExtractOp(value, [], [position]).result
+
+
+def from_lanes(scalars: Sequence[ir.Value]) -> ir.Value:
+    return vector.FromElementsOp(vector_type(len(scalars), scalars[0].type), list(scalars)).result

@@ -1,0 +1,162 @@
+"""What differs between instruction sets: multiply-accumulate and requantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith, llvm, vector
+
+from dtmm_mlir.dialect.ops import Clamp, Rescale
+from dtmm_mlir.passes.kernels import emit
+
+
+@dataclass
+class Requantization:
+    """The scale of some sums: one filter's as scalars, or a vector of channels'.
+
+    Attributes:
+        multiplier: i32 or vector of i32.
+        shift: i32 or vector of i32, as ``Isa.stored_shift`` made it.
+    """
+
+    multiplier: ir.Value
+    shift: ir.Value
+
+
+class Isa:
+    """Portable vector IR: LLVM picks the instructions. Subclasses name better ones.
+
+    Args:
+        vector_bytes: size of one SIMD register.
+    """
+
+    def __init__(self, vector_bytes: int) -> None:
+        self.vector_bytes = vector_bytes
+
+    def lanes(self, element: str) -> int:
+        """Elements (``i8`` or ``f32``) multiplied at once along the channels."""
+        return 16 if element == "i8" else self.vector_bytes // 4
+
+    def channel_lanes(self, element: str) -> int:
+        """Channels that a depthwise convolution computes at once."""
+        return 16 if element == "i8" else self.vector_bytes // 4
+
+    def zero(self, element: str) -> ir.Value:
+        """The accumulator ``mac`` starts from."""
+        type = ir.F32Type.get() if element == "f32" else emit.i32()
+        return emit.splat(0, emit.vector_type(self.lanes(element), type))
+
+    def mac(self, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        """``sums += a * b`` lane by lane; ``a`` and ``b`` are vectors of i8 or f32."""
+        if isinstance(ir.VectorType(a.type).element_type, ir.F32Type):
+            return vector.FMAOp(a, b, sums).result
+        wide = emit.vector_type(ir.VectorType(a.type).shape[0], emit.i32())
+        return arith.addi(sums, arith.muli(arith.extsi(wide, a), arith.extsi(wide, b)))
+
+    def total(self, sums: ir.Value) -> ir.Value:
+        """The accumulator's lanes added up: i32 or f32."""
+        element = ir.VectorType(sums.type).element_type
+        return vector.ReductionOp(element, vector.CombiningKind.ADD, sums).result
+
+    def stored_shift(self, rescale: Rescale) -> np.ndarray:
+        """[F] int32: the shifts in the form that ``requantize`` wants them."""
+        return rescale.shift.astype(np.int32)
+
+    def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
+        """i32 vector -> i8 vector with TOSA's arithmetic, offset by the zero point and clamped.
+
+        Args:
+            by: scalars or vectors of the sums' length.
+            clamp: (min, max) within i8.
+        """
+        lanes = ir.VectorType(sums.type).shape[0]
+        wide = emit.vector_type(lanes, emit.i64())
+
+        def widen(value: ir.Value) -> ir.Value:
+            if not isinstance(value.type, ir.VectorType):
+                return emit.broadcast(arith.extsi(emit.i64(), value), wide)
+            return arith.extsi(wide, value)
+
+        value, multiplier, shift = widen(sums), widen(by.multiplier), widen(by.shift)
+        one = emit.splat(1, wide)
+        rounding = arith.shli(one, arith.subi(shift, one))
+        if rescale.rounding == "double":
+            positive = arith.cmpi(arith.CmpIPredicate.sge, value, emit.splat(0, wide))
+            extra = arith.select(positive, emit.splat(1 << 30, wide), emit.splat(-(1 << 30), wide))
+            far = arith.cmpi(arith.CmpIPredicate.sgt, shift, emit.splat(31, wide))
+            rounding = arith.addi(rounding, arith.select(far, extra, emit.splat(0, wide)))
+        value = arith.shrsi(arith.addi(arith.muli(value, multiplier), rounding), shift)
+        value = arith.addi(value, emit.splat(rescale.output_zero_point, wide))
+        value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], wide)), emit.splat(clamp[1], wide))
+        return arith.trunci(emit.vector_type(lanes, ir.IntegerType.get_signless(8)), value)
+
+
+class Mve(Isa):
+    """Arm M-profile vector extension (Helium), 128-bit vectors."""
+
+    def __init__(self) -> None:
+        super().__init__(vector_bytes=16)
+
+    def channel_lanes(self, element: str) -> int:
+        return 4
+
+    def zero(self, element: str) -> ir.Value:
+        return emit.splat(0, emit.i32()) if element == "i8" else super().zero(element)
+
+    def mac(self, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        if ir.VectorType(a.type).shape[0] != 16:
+            return super().mac(sums, a, b)
+        zero = emit.splat(0, emit.i32())
+        return _intrinsic(emit.i32(), "llvm.arm.mve.vmldava.v16i8", zero, zero, zero, sums, a, b)
+
+    def total(self, sums: ir.Value) -> ir.Value:
+        return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
+
+    def stored_shift(self, rescale: Rescale) -> np.ndarray:
+        shift = super().stored_shift(rescale)
+        return 31 - shift if self._is_fast(rescale) else shift
+
+    def _is_fast(self, rescale: Rescale) -> bool:
+        """The doubling multiply returns ``sum * multiplier >> 31``: every shift must go beyond that."""
+        return bool((rescale.shift > 31).all())
+
+    def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
+        lanes = ir.VectorType(sums.type).shape[0]
+        if lanes > 4 or not self._is_fast(rescale):
+            return super().requantize(sums, by, rescale, clamp)
+        type = emit.vector_type(4, emit.i32())
+        zero, one = emit.splat(0, emit.i32()), emit.splat(1, emit.i32())
+        if lanes < 4:
+            sums = emit.from_lanes([*(emit.lane(sums, i) for i in range(lanes)), *[zero] * (4 - lanes)])
+        multiplier = by.multiplier
+        if not isinstance(multiplier.type, ir.VectorType):
+            multiplier = emit.broadcast(multiplier, type)
+        # Single rounding truncates first and rounds in the shift. Double rounding also rounds the product, and takes
+        # one off a negative one, which makes the shift's ties go away from zero.
+        if rescale.rounding == "double":
+            value = _intrinsic(type, "llvm.arm.mve.vqrdmulh.v4i32", sums, multiplier)
+            sign = arith.shrsi(value, emit.splat(31, type))
+            value = _intrinsic(type, "llvm.sadd.sat.v4i32", value, sign)
+        else:
+            value = _intrinsic(type, "llvm.arm.mve.vqdmulh.v4i32", sums, multiplier)
+        if isinstance(by.shift.type, ir.VectorType):
+            shifted = _intrinsic(type, "llvm.arm.mve.vshl.vector.v4i32.v4i32", value, by.shift, zero, one, zero)
+        else:
+            shifted = _intrinsic(type, "llvm.arm.mve.vshl.scalar.v4i32", value, by.shift, zero, one, zero)
+        value = arith.addi(shifted, emit.splat(rescale.output_zero_point, type))
+        value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
+        value = arith.trunci(emit.vector_type(4, ir.IntegerType.get_signless(8)), value)
+        if lanes < 4:
+            value = emit.from_lanes([emit.lane(value, i) for i in range(lanes)])
+        return value
+
+
+def _intrinsic(result: ir.Type, name: str, *operands: ir.Value) -> ir.Value:
+    return llvm.CallIntrinsicOp(result, name, list(operands), [], []).results_
+
+
+def isa_of(name: str, vector_bytes: int) -> Isa:
+    """The instruction set a target's ``isa`` field names."""
+    return Mve() if name == "mve" else Isa(vector_bytes)

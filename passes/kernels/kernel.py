@@ -1,0 +1,296 @@
+"""The loops of a packed convolution: over images, rows, blocks of pixels, filters or channels, and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dtmm_mlir.dialect.ops import Clamp, Geometry, PackedConvView, Rescale
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa, Requantization
+from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
+
+_UNROLLED_VECTORS = 8
+"""Vectors of one run that the innermost loop body multiplies; longer runs take several turns."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a run is cut into vectors: ``turns`` turns of ``vectors`` vectors of ``lanes`` elements."""
+
+    lanes: int
+    vectors: int
+    turns: int
+
+    @staticmethod
+    def of(length: int, lanes: int) -> Steps:
+        vectors = -(-length // lanes)
+        turns = -(-vectors // _UNROLLED_VECTORS)
+        return Steps(lanes, -(-vectors // turns), turns)
+
+    @property
+    def elements(self) -> int:
+        return self.lanes * self.vectors * self.turns
+
+
+class ConvKernel:
+    """One packed convolution on one instruction set.
+
+    Its buffers, in the order of the dispatch's operands and results:
+
+    - input: [N * H * W * C] i8 or f32
+    - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
+    - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
+    - parameters: [4 * F] i32: bias, multiplier, shift (``Isa.stored_shift``), runs; f32 biases as their bits
+    - rows: the row buffer, where the layout needs one
+    - output: [N * OH * OW * F] i8, i32 or f32
+    """
+
+    def __init__(self, conv: PackedConvView, isa: Isa) -> None:
+        self.conv, self.isa = conv, isa
+        self.geometry: Geometry = conv.geometry
+        self.plan = Plan.read(conv.op.attributes["plan"])
+        self.element, self.output_element = conv.element_type, conv.output_type
+        self.rescale: Rescale | None = conv.rescale
+        self.clamp = _clamp(conv)
+        self.length = conv.values.shape[1]
+        self.layout = self._layout()
+
+    # What the kernel is given.
+
+    def _layout(self) -> RowLayout:
+        raise NotImplementedError
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.conv.values.reshape(-1)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        offsets = np.array([self.layout.offset(int(p)) for p in self.conv.positions], np.int32)
+        return offsets.astype(np.int16) if not offsets.size or offsets.max() < 1 << 15 else offsets
+
+    @property
+    def parameters(self) -> np.ndarray:
+        filters = self.geometry.f
+        counts = np.zeros(filters, np.int32)
+        counts[: len(self.conv.counts)] = self.conv.counts
+        zeros = np.zeros(filters, np.int32)
+        multiplier = self.rescale.multiplier if self.rescale else zeros
+        shift = self.isa.stored_shift(self.rescale) if self.rescale else zeros
+        bias = np.ascontiguousarray(self.conv.bias).view(np.int32)
+        return np.concatenate([bias, multiplier, shift, counts])
+
+    # The loops.
+
+    def emit(
+        self,
+        source: ir.Value,
+        values: ir.Value,
+        offsets: ir.Value,
+        parameters: ir.Value,
+        rows: ir.Value | None,
+        output: ir.Value,
+    ) -> None:
+        """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
+        g = self.geometry
+        self.weights, self.offset_table, self.parameter_table, self.output = values, offsets, parameters, output
+        self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa.lanes(self.element))
+        self.data = self.buffer.data
+
+        def image(n: Index) -> None:
+            def row(y: Index, window: Index) -> None:
+                target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
+                self._pixel_blocks(window, target)
+
+            self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row)
+
+        emit.loop(0, g.n, image)
+
+    def _pixel_blocks(self, window: Index, target: Index) -> None:
+        """One output row; the last block overlaps the one before where the width does not divide."""
+        g = self.geometry
+        pixels = min(self.plan.pixels, g.ow)
+
+        def block(b: Index) -> None:
+            x = emit.mul(b, pixels)
+            if g.ow % pixels:
+                x = emit.minimum(x, g.ow - pixels)
+            source = emit.add(window, emit.mul(x, g.strides[1] * self.layout.pixel))
+            self._block(pixels, source, emit.add(target, emit.mul(x, g.f)))
+
+        emit.loop(0, -(-g.ow // pixels), block)
+
+    def _block(self, pixels: int, source: Index, target: Index) -> None:
+        """``pixels`` neighbouring output pixels, all filters."""
+        raise NotImplementedError
+
+    def _offset(self, run: Index) -> ir.Value:
+        return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))
+
+    def _parameter(self, kind: int, filter: Index, lanes: int | None = None) -> ir.Value:
+        """bias (0), multiplier (1), shift (2) or run count (3) of one filter, or of ``lanes`` neighbouring ones."""
+        at = emit.add(kind * self.geometry.f, filter)
+        value = (
+            emit.load_scalar(self.parameter_table, at)
+            if lanes is None
+            else emit.load(self.parameter_table, at, lanes)
+        )
+        if kind or self.element == "i8":
+            return value
+        real = ir.F32Type.get()
+        return arith.bitcast(real if lanes is None else emit.vector_type(lanes, real), value)
+
+    def _finish(self, sums: ir.Value, bias: ir.Value, requantization: Requantization | None) -> ir.Value:
+        """Sums (vector of i32 or f32) to results: bias, rescale, clamp."""
+        type = ir.VectorType(sums.type)
+        if not isinstance(bias.type, ir.VectorType):
+            bias = emit.broadcast(bias, type)
+        if self.element == "f32":
+            sums = arith.addf(sums, bias)
+            if self.clamp:
+                sums = arith.maximumf(sums, emit.splat(self.clamp[0], type))
+                sums = arith.minimumf(sums, emit.splat(self.clamp[1], type))
+            return sums
+        sums = arith.addi(sums, bias)
+        if self.rescale and requantization:
+            return self.isa.requantize(sums, requantization, self.rescale, self.clamp or (-128, 127))
+        if self.clamp:
+            sums = arith.maxsi(sums, emit.splat(self.clamp[0], type))
+            sums = arith.minsi(sums, emit.splat(self.clamp[1], type))
+        return sums
+
+    def _requantization(self, filter: Index, lanes: int | None = None) -> Requantization | None:
+        if self.rescale is None:
+            return None
+        return Requantization(self._parameter(1, filter, lanes), self._parameter(2, filter, lanes))
+
+
+class TableKernel(ConvKernel):
+    """Filter after filter, each a walk over its runs: vectors lie along the channels."""
+
+    def _layout(self) -> RowLayout:
+        g, lanes = self.geometry, self.isa.lanes(self.element)
+        if self.plan.run_width == 1:
+            self.steps = Steps.of(g.group_channels, lanes)
+            return RowLayout.plan(g, self.steps.elements, self.plan.rows, 0)
+        self.steps = Steps.of(self.length, lanes)
+        return RowLayout.plan(g, g.group_channels, self.plan.rows, self.steps.elements)
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.concatenate([super().values, np.zeros(self.steps.elements, self.conv.values.dtype)])
+
+    def _block(self, pixels: int, source: Index, target: Index) -> None:
+        g = self.geometry
+        per_group = g.f // g.groups
+
+        def group(i: Index, run: ir.Value) -> list[ir.Value]:
+            start = emit.add(source, emit.mul(i, self.layout.group_stride))
+
+            def filter(j: Index, run: ir.Value) -> list[ir.Value]:
+                return [self._filter(emit.add(emit.mul(i, per_group), j), run, pixels, start, target)]
+
+            return emit.loop(0, per_group, filter, [run])
+
+        emit.loop(0, g.groups, group, [emit.index(0)])
+
+    def _filter(self, filter: Index, run: ir.Value, pixels: int, source: Index, target: Index) -> ir.Value:
+        """One filter at ``pixels`` pixels; returns the next filter's first run."""
+        count = arith.index_cast(ir.IndexType.get(), self._parameter(3, filter))
+        end = emit.index(emit.add(run, count))
+        zeros = [self.isa.zero(self.element)] * pixels
+        sums = emit.loop(run, end, lambda r, *sums: self._run(r, sums, source), zeros)
+        totals = emit.from_lanes([self.isa.total(s) for s in sums])
+        results = self._finish(totals, self._parameter(0, filter), self._requantization(filter))
+        for p in range(pixels):
+            at = emit.add(target, emit.add(p * self.geometry.f, filter))
+            emit.store(emit.lane(results, p), self.output, at)
+        return end
+
+    def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
+        """Multiplies one run with each pixel's window."""
+        data = emit.add(source, self._offset(run))
+        weights = emit.mul(run, self.length)
+        lanes, per_turn = self.steps.lanes, self.steps.lanes * self.steps.vectors
+        step = self.geometry.strides[1] * self.layout.pixel
+
+        def turn(t: Index, *sums: ir.Value) -> list[ir.Value]:
+            carried = list(sums)
+            for v in range(self.steps.vectors):
+                at = emit.add(emit.mul(t, per_turn), v * lanes)
+                w = emit.load(self.weights, emit.add(weights, at), lanes)
+                for p in range(len(carried)):
+                    x = emit.load(self.data, emit.add(emit.add(data, at), p * step), lanes)
+                    carried[p] = self.isa.mac(carried[p], x, w)
+            return carried
+
+        return emit.loop(0, self.steps.turns, turn, list(sums))
+
+
+class DepthwiseKernel(ConvKernel):
+    """Channel vector after channel vector, each a walk over the kernel positions that any channel keeps."""
+
+    def _layout(self) -> RowLayout:
+        return RowLayout.plan(self.geometry, self.geometry.group_channels, self.plan.rows, 0)
+
+    def _block(self, pixels: int, source: Index, target: Index) -> None:
+        channels = self.geometry.c
+        lanes = min(self.isa.channel_lanes(self.element), 1 << (channels.bit_length() - 1))
+
+        def vector(v: Index) -> None:
+            channel = emit.mul(v, lanes)
+            if channels % lanes:
+                channel = emit.minimum(channel, channels - lanes)
+            self._channels(channel, lanes, pixels, source, target)
+
+        emit.loop(0, -(-channels // lanes), vector)
+
+    def _channels(self, channel: Index, lanes: int, pixels: int, source: Index, target: Index) -> None:
+        real = self.element == "f32"
+        type = emit.vector_type(lanes, ir.F32Type.get() if real else emit.i32())
+        start = emit.add(source, channel)
+        step = self.geometry.strides[1] * self.layout.pixel
+
+        def widen(value: ir.Value) -> ir.Value:
+            return value if real else arith.extsi(type, value)
+
+        def position(run: Index, *sums: ir.Value) -> list[ir.Value]:
+            data = emit.add(start, self._offset(run))
+            at = emit.add(emit.mul(run, channels), channel)
+            w = widen(emit.load(self.weights, at, lanes))
+            carried = []
+            for p, total in enumerate(sums):
+                x = widen(emit.load(self.data, emit.add(data, p * step), lanes))
+                product = arith.mulf(x, w) if real else arith.muli(x, w)
+                carried.append(arith.addf(total, product) if real else arith.addi(total, product))
+            return carried
+
+        channels = self.geometry.c
+        runs = int(self.conv.counts[0])
+        zeros = [emit.splat(0.0 if real else 0, type)] * pixels
+        sums = emit.loop(0, runs, position, zeros) if runs else zeros
+        bias = self._parameter(0, channel, lanes)
+        requantization = self._requantization(channel, lanes)
+        for p, total in enumerate(sums):
+            at = emit.add(target, emit.add(p * self.geometry.f, channel))
+            emit.store(self._finish(total, bias, requantization), self.output, at)
+
+
+def _clamp(conv: PackedConvView) -> Clamp | None:
+    """The op's clamp, within i8 where the result is i8."""
+    if conv.clamp is None or conv.output_type != "i8":
+        return conv.clamp
+    return (max(int(conv.clamp[0]), -128), min(int(conv.clamp[1]), 127))
+
+
+def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
+    """The kernel that the op's plan names."""
+    kinds = {"table": TableKernel, "depthwise": DepthwiseKernel}
+    return kinds[Plan.read(conv.op.attributes["plan"]).kernel](conv, isa)

@@ -1,0 +1,235 @@
+"""The row buffer: a few padded rows of the input, so that the loops need no bounds checks.
+
+A kernel computes ``Plan.rows`` output rows per refill. The buffer holds the input rows these need, with padding pixels
+written out; from one refill to the next the rows still needed move to the front. Where the input already has the
+layout that the kernel wants, there is no buffer and the kernel reads the input itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dtmm_mlir.dialect.ops import Geometry
+from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.emit import Index
+
+_UNROLLED_COPY = 8
+"""Vectors copied by straight-line code; longer copies are loops."""
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """How rows lie in memory; all sizes in elements.
+
+    Attributes:
+        geometry: the convolution.
+        group_stride: distance between the channels of two groups of one pixel, at least ``group_channels``.
+        width: pixels per row.
+        rows: output rows per refill.
+        slack: elements after the last row that may be read (and are zero), never used.
+        direct: the input itself has this layout: no buffer.
+    """
+
+    geometry: Geometry
+    group_stride: int
+    width: int
+    rows: int
+    slack: int
+    direct: bool
+
+    @staticmethod
+    def plan(geometry: Geometry, group_stride: int, rows: int, slack: int) -> RowLayout:
+        """The layout for ``rows`` output rows per refill, or the input's own where that serves."""
+        g = geometry
+        if group_stride == g.group_channels and not any(g.pads) and not slack:
+            return RowLayout(g, group_stride, g.w, g.oh, 0, direct=True)
+        width = (g.ow - 1) * g.strides[1] + (g.kw - 1) * g.dilations[1] + 1
+        return RowLayout(g, group_stride, width, min(rows, g.oh), slack, direct=False)
+
+    @property
+    def pixel(self) -> int:
+        return self.group_stride * self.geometry.groups
+
+    @property
+    def row(self) -> int:
+        return self.width * self.pixel
+
+    @property
+    def span(self) -> int:
+        """Input rows that ``rows`` output rows read."""
+        return self.span_of(self.rows)
+
+    @property
+    def reach(self) -> int:
+        """Input rows that one output row reads, holes of dilation included."""
+        return (self.geometry.kh - 1) * self.geometry.dilations[0] + 1
+
+    def span_of(self, rows: int) -> int:
+        return (rows - 1) * self.geometry.strides[0] + self.reach
+
+    @property
+    def size(self) -> int:
+        """Elements of the buffer; 0 where there is none."""
+        return 0 if self.direct else self.span * self.row + self.slack
+
+    def offset(self, position: int) -> int:
+        """Elements from a window's first pixel to kernel position ``ky * KW + kx``."""
+        ky, kx = divmod(position, self.geometry.kw)
+        return ky * self.geometry.dilations[0] * self.row + kx * self.geometry.dilations[1] * self.pixel
+
+
+class RowBuffer:
+    """Emits the refills of one convolution's row buffer.
+
+    Args:
+        layout: where things lie.
+        source: the input, ``memref<N*H*W*C x T>``.
+        buffer: ``memref<layout.size x T>``; ``None`` where ``layout.direct``.
+        padding: what padding pixels hold: the input's zero point.
+        lanes: elements of one SIMD register.
+    """
+
+    def __init__(
+        self, layout: RowLayout, source: ir.Value, buffer: ir.Value | None, padding: int, lanes: int
+    ) -> None:
+        self.layout, self.source, self.lanes = layout, source, lanes
+        self.data = source if buffer is None else buffer
+        self.padding = padding
+        element = ir.MemRefType(source.type).element_type
+        self._dtype = np.float32 if isinstance(element, ir.F32Type) else np.int8
+
+    def for_each_row(self, image: Index, body: Callable[[Index, Index], None]) -> None:
+        """Calls ``body(output row, element offset of its window in data)`` inside loops over all output rows.
+
+        Args:
+            image: element offset of the image in ``source``.
+        """
+        layout, g = self.layout, self.layout.geometry
+        if layout.direct:
+            step = g.strides[0] * layout.row
+            emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))))
+            return
+        self._write_padding(0, layout.span * layout.width)
+        if layout.slack:
+            self._write_pattern(layout.span * layout.row, layout.slack, np.zeros(1, self._dtype))
+
+        def block(b: Index) -> None:
+            first = emit.mul(b, layout.rows)
+            rows = emit.minimum(layout.rows, emit.sub(g.oh, first))
+            self._refill(image, b, first, rows)
+            step = g.strides[0] * layout.row
+            emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)))
+
+        emit.loop(0, -(-g.oh // layout.rows), block)
+
+    def _refill(self, image: Index, block: Index, first: Index, rows: Index) -> None:
+        layout, g = self.layout, self.layout.geometry
+        overlap = max(layout.reach - g.strides[0], 0)
+        needed = emit.add(emit.mul(emit.sub(rows, 1), g.strides[0]), layout.reach)
+        top = emit.sub(emit.mul(first, g.strides[0]), g.pads[0])
+        if isinstance(block, int) or not overlap:
+            start: Index = 0
+        else:
+            is_first = arith.cmpi(arith.CmpIPredicate.eq, block, emit.index(0))
+            start = arith.select(is_first, emit.index(0), emit.index(overlap))
+            shift = layout.rows * g.strides[0] * layout.row
+            emit.branch(is_first, lambda: None, lambda: self._move(shift, overlap * layout.row))
+        emit.loop(start, needed, lambda r: self._fill_row(image, emit.add(top, r), r))
+
+    def _fill_row(self, image: Index, y: Index, row: Index) -> None:
+        """Row ``row`` of the buffer := input row ``y``, or padding where the input has no such row."""
+        layout, g = self.layout, self.layout.geometry
+        at = emit.mul(row, layout.row)
+        copied = min(g.w, layout.width - g.pads[2])
+
+        def copy() -> None:
+            if copied > 0:
+                source = emit.add(image, emit.mul(y, g.w * g.c))
+                self._copy_pixels(source, emit.add(at, g.pads[2] * layout.pixel), copied)
+
+        if not g.pads[0] and not g.pads[1]:
+            copy()
+            return
+        inside = arith.andi(
+            arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(0)),
+            arith.cmpi(arith.CmpIPredicate.slt, emit.index(y), emit.index(g.h)),
+        )
+        emit.branch(inside, copy, lambda: self._write_padding(at, layout.width))
+
+    def _copy_pixels(self, source: Index, target: Index, pixels: int) -> None:
+        layout, g = self.layout, self.layout.geometry
+        if layout.pixel == g.c:
+            self._copy(source, target, pixels * g.c)
+            return
+
+        def pixel(p: Index) -> None:
+            def group(i: Index) -> None:
+                start = emit.add(emit.mul(p, g.c), emit.mul(i, g.group_channels))
+                end = emit.add(emit.mul(p, layout.pixel), emit.mul(i, layout.group_stride))
+                self._copy(emit.add(source, start), emit.add(target, end), g.group_channels)
+
+            emit.loop(0, g.groups, group)
+
+        emit.loop(0, pixels, pixel)
+
+    def _copy(self, source: Index, target: Index, count: int) -> None:
+        """Copies exactly ``count`` elements of the input; the last vector overlaps the one before."""
+        lanes = min(self.lanes, 1 << (count.bit_length() - 1))
+
+        def piece(i: Index) -> None:
+            value = emit.load(self.source, emit.add(source, i), lanes)
+            emit.store(value, self.data, emit.add(target, i))
+
+        whole = count // lanes * lanes
+        if whole // lanes <= _UNROLLED_COPY:
+            for i in range(0, whole, lanes):
+                piece(i)
+        else:
+            emit.loop(0, whole, piece, step=lanes)
+        if whole != count:
+            piece(count - lanes)
+
+    def _move(self, distance: int, count: int) -> None:
+        """Moves ``count`` elements of the buffer from ``distance`` to its start."""
+        lanes = min(self.lanes, 1 << (count.bit_length() - 1))
+
+        def piece(i: Index, lanes: int = lanes) -> None:
+            emit.store(emit.load(self.data, emit.add(i, distance), lanes), self.data, i)
+
+        whole = count // lanes * lanes
+        emit.loop(0, whole, piece, step=lanes)
+        emit.loop(whole, count, lambda i: piece(i, 1)) if whole != count else None
+
+    def _write_padding(self, start: Index, pixels: int) -> None:
+        """``pixels`` pixels of padding; channels that only fill up the vectors become zero."""
+        layout, g = self.layout, self.layout.geometry
+        group = np.zeros(layout.group_stride, self._dtype)
+        group[: g.group_channels] = self.padding
+        if (group == group[0]).all():
+            group = group[:1]
+        self._write_pattern(start, pixels * layout.pixel, group)
+
+    def _write_pattern(self, start: Index, count: int, pattern: np.ndarray) -> None:
+        """Repeats ``pattern`` over ``count`` elements; its length is 1, or a multiple of ``lanes`` that divides count."""
+        element = ir.MemRefType(self.data.type).element_type
+        lanes = min(self.lanes, 1 << (count.bit_length() - 1))
+        period = max(len(pattern), lanes)
+        type = emit.vector_type(lanes, element)
+        values = np.resize(pattern, period).reshape(-1, lanes)
+        vectors = [
+            arith.ConstantOp(type, ir.DenseElementsAttr.get(np.ascontiguousarray(v), type=type)).result for v in values
+        ]
+
+        def repeat(i: Index) -> None:
+            for v, value in enumerate(vectors):
+                emit.store(value, self.data, emit.add(start, emit.add(i, v * lanes)))
+
+        whole = count // period * period
+        emit.loop(0, whole, repeat, step=period)
+        if whole != count:  # only for a pattern of one value: the last vector overlaps the one before
+            emit.store(vectors[0], self.data, emit.add(start, count - lanes))

@@ -1,0 +1,109 @@
+"""``filterlet-pack``: keeps only what survived pruning, in FWCS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from iree.compiler import ir
+
+from dtmm_mlir.dialect.constants import constant, walk
+from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.base import Pass, PassError
+from dtmm_mlir.passes.runs import cover
+
+_LANES = 16
+"""Runs of several filterlets are padded with zeros to whole vectors of this many i8."""
+
+
+@dataclass
+class PackFilterlets(Pass):
+    """Turns every planned ``filterlet.conv_2d`` into ``filterlet.packed_conv_2d``.
+
+    Before ==> after::
+
+        "filterlet.conv_2d"(%x, %w, %b) {plan = {kernel = "table", ...}, ...}
+        "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {kept = 29, total = 288, ...}
+
+    ``%values`` holds the runs that survived, filter after filter; ``%positions`` the kernel position of each run's
+    first filterlet; ``%counts`` the runs of each filter. A depthwise convolution counts as one filter whose filterlets
+    are the weights of all channels at one position. The input's zero point is folded into the bias.
+
+    Does not handle: a convolution without a plan (run ``filterlet-plan`` first).
+    """
+
+    name: ClassVar[str] = "filterlet-pack"
+
+    def run(self, module: ir.Module) -> None:
+        for op in walk(module, CONV):
+            if "plan" not in op.attributes:
+                raise PassError(op, "has no plan; run filterlet-plan first.")
+            _pack(ConvView(op))
+
+
+def _pack(conv: ConvView) -> None:
+    op = conv.op
+    plan = Plan.read(op.attributes["plan"])
+    g = conv.geometry
+    pack = _pack_channels if plan.kernel == "depthwise" else _pack_filters
+    values, positions, counts = pack(conv, plan)
+    with ir.InsertionPoint(op), op.location:
+        operands = [
+            conv.input,
+            constant(values),
+            constant(positions.astype(np.int16)),
+            constant(counts.astype(np.int16)),
+            constant(folded_bias(conv)),
+        ]
+        i64 = ir.IntegerType.get_signless(64)
+        attributes = dict(op.attributes.items()) | {
+            "kernel": ir.DenseI64ArrayAttr.get([g.kh, g.kw]),
+            "kept": ir.IntegerAttr.get(i64, int(conv.kept.sum())),
+            "total": ir.IntegerAttr.get(i64, conv.kept.size),
+        }
+        packed = ir.Operation.create(PACKED_CONV, [op.result.type], operands, attributes)
+    op.result.replace_all_uses_with(packed.result)
+    unused = [operand.owner for operand in list(op.operands)[1:]]
+    op.erase()
+    for constant_op in unused:
+        if not list(constant_op.results[0].uses):
+            constant_op.erase()
+
+
+def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    g, width = conv.geometry, plan.run_width
+    runs = cover(conv.kept, width)
+    positions = runs[:, 1] * g.kw + runs[:, 2]
+    counts = np.bincount(runs[:, 0], minlength=g.f)
+    columns = [conv.weights[runs[:, 0], runs[:, 1], runs[:, 2] + i] for i in range(width)]
+    values = np.concatenate(columns, axis=1) if runs.size else np.zeros((0, width * g.group_channels), conv.weights.dtype)
+    if width > 1:
+        _clear_repeats(values.reshape(len(runs), width, g.group_channels), runs)
+        values = np.pad(values, ((0, 0), (0, -values.shape[1] % _LANES)))
+    return values, positions, counts
+
+
+def _clear_repeats(values: np.ndarray, runs: np.ndarray) -> None:
+    """Zeroes filterlets that the run before holds too: a run at the end of a row may start early."""
+    for i in range(1, len(runs)):
+        same_row = (runs[i, :2] == runs[i - 1, :2]).all()
+        overlap = runs[i - 1, 2] + values.shape[1] - runs[i, 2]
+        if same_row and overlap > 0:
+            values[i, :overlap] = 0
+
+
+def _pack_channels(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    g = conv.geometry
+    kept = np.argwhere(conv.kept.any(axis=0))
+    values = conv.weights[:, kept[:, 0], kept[:, 1], 0].T
+    return np.ascontiguousarray(values), kept[:, 0] * g.kw + kept[:, 1], np.array([len(kept)])
+
+
+def folded_bias(conv: ConvView) -> np.ndarray:
+    """[F] the bias of a sum over raw inputs: ``bias - zero_point * sum(weights)``, wrapping as i32 sums do."""
+    if conv.element_type != "i8":
+        return conv.bias
+    sums = conv.weights.astype(np.int64).sum(axis=(1, 2, 3))
+    return (conv.bias - conv.input_zero_point * sums).astype(np.int32)
