@@ -9,8 +9,20 @@ import numpy as np
 from iree.compiler import ir
 
 _CONSTANT_OPS = ("arith.constant", "tosa.const", "torch.vtensor.literal", "tosa.const_shape")
-_DTYPES = {"i1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "f32": np.float32,
-           "f64": np.float64, "index": np.int64, "si8": np.int8, "ui8": np.uint8, "si32": np.int32, "si64": np.int64}
+_DTYPES = {
+    "i1": np.bool_,
+    "i8": np.int8,
+    "i16": np.int16,
+    "i32": np.int32,
+    "i64": np.int64,
+    "f32": np.float32,
+    "f64": np.float64,
+    "index": np.int64,
+    "si8": np.int8,
+    "ui8": np.uint8,
+    "si32": np.int32,
+    "si64": np.int64,
+}
 
 
 def walk(op: ir.Operation | ir.OpView | ir.Module, *names: str) -> Iterator[ir.Operation]:
@@ -76,7 +88,9 @@ def _resource_array(attribute: ir.DenseResourceElementsAttr) -> np.ndarray:
 def dense(array: np.ndarray) -> ir.DenseElementsAttr:
     """``array`` as ``dense<...> : tensor<...>`` with signless integer or float elements."""
     array = np.ascontiguousarray(array)
-    element = ir.Type.parse({"i": f"i{array.dtype.itemsize * 8}", "f": f"f{array.dtype.itemsize * 8}"}[array.dtype.kind])
+    element = ir.Type.parse(
+        {"i": f"i{array.dtype.itemsize * 8}", "f": f"f{array.dtype.itemsize * 8}"}[array.dtype.kind]
+    )
     return ir.DenseElementsAttr.get(array, type=ir.RankedTensorType.get(list(array.shape), element))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import ClassVar
 
 from iree.compiler import ir
 
 from dtmm_mlir.errors import DtmmError
+
+_LOG = logging.getLogger("dtmm_mlir")
 
 
 def location_text(location: ir.Location) -> str | None:
@@ -63,3 +66,9 @@ class Pass:
         with module.context, ir.Location.unknown():
             self.run(module)
         return module
+
+
+def warn(op: ir.Operation | ir.OpView, message: str) -> None:
+    """Says, at the op's location, what a user should know; the log is shown on stderr."""
+    where = location_text(op.operation.location)
+    _LOG.warning("%s'%s': %s", f"{where}: " if where else "", op.operation.name, message)

@@ -58,7 +58,9 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
             constants = [constant(_not_empty(a)) for a in (kernel.values, kernel.offsets, kernel.parameters)]
         operands = [conv.input, *constants]
         results = [*row_buffer, conv.result_type]
-        sizes = [(_elements(v.type), _element(v.type)) for v in operands] + [(_elements(t), _element(t)) for t in results]
+        sizes = [(_elements(v.type), _element(v.type)) for v in operands] + [
+            (_elements(t), _element(t)) for t in results
+        ]
         with ir.InsertionPoint.at_block_begin(module.body):
             body = _executable(module, executable, function, len(sizes))
         with ir.InsertionPoint.at_block_begin(body):

@@ -78,7 +78,9 @@ def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, n
     positions = runs[:, 1] * g.kw + runs[:, 2]
     counts = np.bincount(runs[:, 0], minlength=g.f)
     columns = [conv.weights[runs[:, 0], runs[:, 1], runs[:, 2] + i] for i in range(width)]
-    values = np.concatenate(columns, axis=1) if runs.size else np.zeros((0, width * g.group_channels), conv.weights.dtype)
+    values = (
+        np.concatenate(columns, axis=1) if runs.size else np.zeros((0, width * g.group_channels), conv.weights.dtype)
+    )
     if width > 1:
         _clear_repeats(values.reshape(len(runs), width, g.group_channels), runs)
         values = np.pad(values, ((0, 0), (0, -values.shape[1] % _LANES)))

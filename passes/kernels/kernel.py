@@ -100,7 +100,12 @@ class ConvKernel:
     ) -> None:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
         g = self.geometry
-        self.weights, self.offset_table, self.parameter_table, self.output = values, offsets, parameters, output
+        self.weights, self.offset_table, self.parameter_table, self.output = (
+            values,
+            offsets,
+            parameters,
+            output,
+        )
         self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa.lanes(self.element))
         self.data = self.buffer.data
 
@@ -138,9 +143,7 @@ class ConvKernel:
         """bias (0), multiplier (1), shift (2) or run count (3) of one filter, or of ``lanes`` neighbouring ones."""
         at = emit.add(kind * self.geometry.f, filter)
         value = (
-            emit.load_scalar(self.parameter_table, at)
-            if lanes is None
-            else emit.load(self.parameter_table, at, lanes)
+            emit.load_scalar(self.parameter_table, at) if lanes is None else emit.load(self.parameter_table, at, lanes)
         )
         if kind or self.element == "i8":
             return value

@@ -94,9 +94,7 @@ class RowBuffer:
         lanes: elements of one SIMD register.
     """
 
-    def __init__(
-        self, layout: RowLayout, source: ir.Value, buffer: ir.Value | None, padding: int, lanes: int
-    ) -> None:
+    def __init__(self, layout: RowLayout, source: ir.Value, buffer: ir.Value | None, padding: int, lanes: int) -> None:
         self.layout, self.source, self.lanes = layout, source, lanes
         self.data = source if buffer is None else buffer
         self.padding = padding

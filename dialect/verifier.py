@@ -1,0 +1,249 @@
+"""Rejects every inconsistent filterlet op, beyond what IRDL checks.
+
+Each rule is a function of one op that yields what is wrong; ``verify`` turns the first finding into a located error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from iree.compiler import ir
+
+from dtmm_mlir.dialect.constants import constant_array, walk
+from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, Geometry, PackedConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.base import PassError
+
+Findings = Iterator[str]
+Rule = Callable[[ir.Operation], Findings]
+
+
+def verify(module: ir.Module) -> None:
+    """Checks every filterlet op of ``module``.
+
+    Raises:
+        PassError: the first op that breaks a rule, with its location and the rule.
+    """
+    for op in walk(module, CONV, PACKED_CONV):
+        for message in findings(op):
+            raise PassError(op, message)
+
+
+def findings(op: ir.Operation) -> Findings:
+    """Everything found wrong with ``op``; a rule is only asked once those before it are content."""
+    rules = _PACKED_RULES if op.name == PACKED_CONV else _CONV_RULES
+    for rule in rules:
+        found = False
+        for message in rule(op):
+            found = True
+            yield message
+        if found:
+            return
+
+
+# Rules for both ops.
+
+
+def _types(op: ir.Operation) -> Findings:
+    for value, name, rank in ((op.operands[0], "input", 4), (op.result, "result", 4)):
+        type = value.type
+        if not isinstance(type, ir.RankedTensorType) or type.rank != rank:
+            yield f"{name} must be a tensor of rank {rank} (NHWC), not {type}"
+        elif not type.has_static_shape:
+            yield f"{name} must have a static shape, not {type}"
+    if (found := str(ir.ShapedType(op.operands[0].type).element_type)) not in ("i8", "f32"):
+        yield f"input must hold i8 or f32, not {found}"
+
+
+def _constants(op: ir.Operation) -> Findings:
+    names = ("values", "positions", "counts", "bias") if op.name == PACKED_CONV else ("weights", "bias")
+    for operand, name in zip(list(op.operands)[1:], names, strict=True):
+        if constant_array(operand) is None:
+            yield f"{name} must be a constant"
+
+
+def _attributes(op: ir.Operation) -> Findings:
+    lengths = {"strides": 2, "dilations": 2, "pads": 4}
+    if op.name == PACKED_CONV:
+        lengths["kernel"] = 2
+    for name, length in lengths.items():
+        attribute = op.attributes[name]
+        if not isinstance(attribute, ir.DenseI64ArrayAttr) or len(attribute) != length:
+            yield f"{name} must be array<i64> of {length} numbers, not {attribute}"
+        elif min(attribute) < (0 if name == "pads" else 1):
+            yield f"{name} must be {'non-negative' if name == 'pads' else 'positive'}, not {list(attribute)}"
+    for name in ("groups", "input_zero_point", *(("kept", "total") if op.name == PACKED_CONV else ())):
+        if not isinstance(op.attributes[name].type, ir.IntegerType):
+            yield f"{name} must be an integer attribute, not {op.attributes[name]}"
+    if ir.IntegerAttr(op.attributes["groups"]).value < 1:
+        yield "groups must be positive"
+
+
+def _element_types(op: ir.Operation) -> Findings:
+    view = _view(op)
+    real = view.element_type == "f32"
+    weights, bias = op.operands[1], op.operands[-1]
+    if (found := _element(weights)) != view.element_type:
+        yield f"weights hold {found} but the input holds {view.element_type}"
+    if (found := _element(bias)) != ("f32" if real else "i32"):
+        yield f"bias must hold {'f32' if real else 'i32'}, not {found}"
+    expected = "f32" if real else "i32" if isinstance(op.attributes["rescale"], ir.UnitAttr) else "i8"
+    if view.output_type != expected:
+        yield f"result must hold {expected}, not {view.output_type}"
+    zero_point = view.input_zero_point
+    if not (-128 <= zero_point <= 127) or (real and zero_point):
+        yield f"input_zero_point must be {'0 for f32' if real else 'within i8'}, not {zero_point}"
+    if real and np.any([not np.isfinite(constant_array(v)).all() for v in (weights, bias)]):
+        yield "weights and bias must be finite"
+
+
+def _shapes(op: ir.Operation) -> Findings:
+    g = _view(op).geometry
+    if g.c % g.groups or g.f % g.groups:
+        yield f"groups = {g.groups} must divide {g.c} input and {g.f} output channels"
+    elif min(g.oh, g.ow) < 1:
+        yield f"the {g.kh}x{g.kw} kernel does not fit into the padded {g.h}x{g.w} input"
+    elif tuple(ir.RankedTensorType(op.result.type).shape) != g.output_shape:
+        yield f"result must have shape {list(g.output_shape)}, not {ir.RankedTensorType(op.result.type).shape}"
+    elif tuple(ir.RankedTensorType(op.operands[-1].type).shape) != (g.f,):
+        yield f"bias must have {g.f} elements, one per filter"
+
+
+def _rescale(op: ir.Operation) -> Findings:
+    attribute = op.attributes["rescale"]
+    if isinstance(attribute, ir.UnitAttr):
+        return
+    entries = {named.name: named.attr for named in ir.DictAttr(attribute)}
+    wanted = {
+        "multiplier": ir.DenseI32ArrayAttr,
+        "shift": ir.DenseI8ArrayAttr,
+        "output_zero_point": ir.IntegerAttr,
+        "rounding": ir.StringAttr,
+    }
+    if set(entries) != set(wanted):
+        yield f"rescale must have the entries {', '.join(wanted)}, not {', '.join(entries)}"
+        return
+    for name, kind in wanted.items():
+        if not isinstance(entries[name], kind):
+            yield f"rescale's {name} has the wrong type: {entries[name]}"
+            return
+    filters = _view(op).geometry.f
+    for name in ("multiplier", "shift"):
+        if (length := len(entries[name])) != filters:
+            yield f"rescale's {name} has {length} entries for {filters} filters"
+    rescale = _view(op).rescale
+    assert rescale is not None
+    if rescale.rounding not in ("single", "double"):
+        yield f'rescale\'s rounding must be "single" or "double", not "{rescale.rounding}"'
+    if (rescale.multiplier < 0).any():
+        yield "rescale's multiplier must not be negative"
+    if ((rescale.shift < 2) | (rescale.shift > 62)).any():
+        yield "rescale's shift must be within 2 to 62"
+    if not -128 <= rescale.output_zero_point <= 127:
+        yield f"rescale's output_zero_point must be within i8, not {rescale.output_zero_point}"
+
+
+def _clamp(op: ir.Operation) -> Findings:
+    attribute = op.attributes["clamp"]
+    if isinstance(attribute, ir.UnitAttr):
+        return
+    kind = ir.FloatAttr if _view(op).element_type == "f32" else ir.IntegerAttr
+    bounds = list(ir.ArrayAttr(attribute))
+    if len(bounds) != 2 or not all(isinstance(bound, kind) for bound in bounds):
+        yield f"clamp must be [min, max] as {'f32' if kind is ir.FloatAttr else 'i32'} numbers, not {attribute}"
+    elif not bounds[0].value <= bounds[1].value:
+        yield f"clamp's min {bounds[0].value} is greater than its max {bounds[1].value}"
+
+
+def _plan(op: ir.Operation) -> Findings:
+    if "plan" not in op.attributes:
+        return
+    if not isinstance(op.attributes["plan"], ir.DictAttr):
+        yield f"plan must be a dictionary, not {op.attributes['plan']}"
+        return
+    try:
+        plan = Plan.read(op.attributes["plan"])
+    except ValueError as error:
+        yield str(error)
+        return
+    view = _view(op)
+    g = view.geometry
+    if plan.kernel == "depthwise" and not g.is_depthwise:
+        yield "plan names the depthwise kernel, but the convolution is not depthwise"
+    if plan.run_width > g.kw:
+        yield f"plan's run_width {plan.run_width} is wider than the {g.kh}x{g.kw} kernel"
+    if plan.run_width > 1 and (view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1):
+        yield "plan's run_width may exceed 1 only for i8 without groups and horizontal dilation"
+
+
+# Rules for filterlet.conv_2d.
+
+
+def _conv_weights(op: ir.Operation) -> Findings:
+    type, channels = op.operands[1].type, ir.RankedTensorType(op.operands[0].type).shape[3]
+    groups = ir.IntegerAttr(op.attributes["groups"]).value
+    if not isinstance(type, ir.RankedTensorType) or type.rank != 4:
+        yield f"weights must be a tensor of rank 4 (OHWI), not {type}"
+    elif type.shape[3] * groups != channels:
+        yield f"weights have {type.shape[3]} channels for {groups} group(s) of an input with {channels}"
+    elif 0 in type.shape:
+        yield f"weights must not be empty, but are {type}"
+
+
+# Rules for filterlet.packed_conv_2d.
+
+
+def _packed_operands(op: ir.Operation) -> Findings:
+    wanted = {1: ("values", 2, ("i8", "f32")), 2: ("positions", 1, ("i16",)), 3: ("counts", 1, ("i16",))}
+    for number, (name, rank, elements) in wanted.items():
+        type = ir.ShapedType(op.operands[number].type)
+        if type.rank != rank or str(type.element_type) not in elements:
+            yield f"{name} must be a tensor of rank {rank} holding {' or '.join(elements)}, not {op.operands[number].type}"
+
+
+def _packed_counts(op: ir.Operation) -> Findings:
+    view = PackedConvView(op)
+    g, plan = view.geometry, Plan.read(op.attributes["plan"])
+    runs, length = view.values.shape
+    filters = 1 if plan.kernel == "depthwise" else g.f
+    if len(view.counts) != filters:
+        yield f"counts has {len(view.counts)} entries; this kernel needs {filters}"
+    elif (view.counts < 0).any():
+        yield "counts must not be negative"
+    elif view.counts.sum() != runs:
+        yield f"counts sum to {view.counts.sum()} but values hold {runs} runs"
+    if len(view.positions) != runs:
+        yield f"positions has {len(view.positions)} entries for {runs} runs"
+    elif runs and (view.positions.min() < 0 or view.positions.max() >= g.kh * g.kw):
+        yield f"positions must be within 0 to {g.kh * g.kw - 1}, the positions of a {g.kh}x{g.kw} kernel"
+    elif (view.positions % g.kw + plan.run_width > g.kw).any():
+        yield f"a run of {plan.run_width} filterlets goes past the end of its kernel row of {g.kw}"
+    yield from _packed_length(g, plan, length)
+    if not 0 <= view.kept <= view.total or view.total != g.f * g.kh * g.kw:
+        yield f"kept = {view.kept} of total = {view.total} does not fit {g.f} filters of {g.kh}x{g.kw}"
+
+
+def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
+    exact = g.c if plan.kernel == "depthwise" else plan.run_width * g.group_channels
+    padded = -(-exact // 16) * 16
+    if plan.run_width == 1 and length != exact:
+        yield f"values hold {length} weights per run; a filterlet has {exact}"
+    elif plan.run_width > 1 and length != padded:
+        yield f"values hold {length} weights per run; {plan.run_width} filterlets padded to whole vectors have {padded}"
+
+
+def _view(op: ir.Operation) -> ConvView | PackedConvView:
+    return PackedConvView(op) if op.name == PACKED_CONV else ConvView(op)
+
+
+def _element(value: ir.Value) -> str:
+    return str(ir.ShapedType(value.type).element_type)
+
+
+_CONV_RULES: tuple[Rule, ...] = (
+    _types, _attributes, _conv_weights, _constants, _element_types, _shapes, _rescale, _clamp, _plan,
+)  # fmt: skip
+_PACKED_RULES: tuple[Rule, ...] = (
+    _types, _attributes, _packed_operands, _constants, _element_types, _shapes, _rescale, _clamp, _plan, _packed_counts,
+)  # fmt: skip
