@@ -1,0 +1,244 @@
+"""From a model to an artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from iree.compiler import ir
+
+from dtmm_mlir import iree_compile
+from dtmm_mlir.artifact import HOST_MODULE, Artifact
+from dtmm_mlir.diagnostics import to_error
+from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.frontends import import_model
+from dtmm_mlir.frontends.checks import find_entry
+from dtmm_mlir.manifest import SCHEMA_VERSION, layer_table, signature, tool_versions
+from dtmm_mlir.output import MANIFEST, atomic_folder
+from dtmm_mlir.passes.base import PassError
+from dtmm_mlir.passes.pipeline import make_step, run_pipeline
+from dtmm_mlir.targets import Target, get_target
+
+OWN_PHASES = ("import", "capture", "plan", "pack", "lower")
+"""Phases ahead of IREE's own; each ends with the IR that ``--compile-to`` of that name shows."""
+
+PHASES = (*OWN_PHASES, *iree_compile.PHASES)
+
+Progress = Callable[[str], None]
+
+
+def compile(
+    model: Any,
+    target: str = "host",
+    *,
+    example_inputs: Sequence[Any] | None = None,
+    out: str | Path | None = None,
+    iree_flags: Sequence[str] = (),
+    dump_phases_to: str | Path | None = None,
+    progress: Progress = lambda step: None,
+) -> Artifact:
+    """Compiles a model.
+
+    Args:
+        model: a ``.tflite``, ``.pt2``, ``.mlir`` or ``.mlirbc`` file, ``module:function``, a ``torch.nn.Module``, a
+            ``torch.export.ExportedProgram`` or an ``ir.Module``.
+        target: ``host`` or a microcontroller, see ``dtmm_mlir.targets``.
+        example_inputs: arrays or tensors to trace a ``torch.nn.Module`` with.
+        out: folder for the artifact: new, empty, or an older artifact, which is replaced only once all went well. By
+            default a temporary one that lives as long as the artifact; keep it with ``Artifact.save``.
+        iree_flags: further flags of ``iree-compile``.
+        dump_phases_to: folder for the IR after each phase, ours and IREE's.
+        progress: called with a few words ahead of each step.
+
+    Raises:
+        DtmmError: what is wrong with the model, where, and what to do; nothing is left in ``out``.
+    """
+    chip = get_target(target)
+    if out is None:
+        owner = tempfile.TemporaryDirectory(prefix="dtmm-")
+        _build(model, chip, example_inputs, Path(owner.name), iree_flags, dump_phases_to, progress)
+        return Artifact(Path(owner.name), owner)
+    with atomic_folder(Path(out)) as folder:
+        _build(model, chip, example_inputs, folder, iree_flags, dump_phases_to, progress)
+    return Artifact(Path(out))
+
+
+def compile_to(
+    model: Any,
+    phase: str,
+    target: str = "host",
+    *,
+    example_inputs: Sequence[Any] | None = None,
+    iree_flags: Sequence[str] = (),
+    dump_phases_to: str | Path | None = None,
+    progress: Progress = lambda step: None,
+) -> str:
+    """The IR of ``model`` at the end of ``phase``, as MLIR text; the other arguments are as in ``compile``.
+
+    Args:
+        phase: one of ``PHASES``: import, capture, plan, pack, lower, then those of ``iree-compile``.
+
+    Raises:
+        DtmmError: as ``compile`` does, and for an unknown phase.
+    """
+    if phase not in PHASES:
+        raise DtmmError(f"there is no phase '{phase}'; known ones are {', '.join(PHASES)}.")
+    chip = get_target(target)
+    lowering = _Lowering(model, chip, example_inputs, dump_phases_to, progress)
+    lowering.run_to(phase if phase in OWN_PHASES else OWN_PHASES[-1])
+    if phase in OWN_PHASES:
+        return lowering.module.operation.get_asm(enable_debug_info=True)
+    with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
+        source, output = Path(folder, "model.mlirbc"), Path(folder, "model.mlir")
+        lowering.write(source)
+        progress("compiling with IREE")
+        flags = [*chip.iree_flags(), f"--compile-to={phase}", *_dump_flags(dump_phases_to), *iree_flags]
+        if not chip.is_host:
+            flags.append(f"--iree-llvmcpu-static-library-output-path={folder}/model.o")
+        iree_compile.run(source, output, flags)
+        return output.read_text()
+
+
+def _build(
+    model: Any,
+    target: Target,
+    example_inputs: Sequence[Any] | None,
+    folder: Path,
+    iree_flags: Sequence[str],
+    dump_phases_to: str | Path | None,
+    progress: Progress,
+) -> None:
+    """Fills the empty ``folder`` with an artifact."""
+    lowering = _Lowering(model, target, example_inputs, dump_phases_to, progress)
+    lowering.run_to(OWN_PHASES[-1])
+    flags = [*_dump_flags(dump_phases_to), *iree_flags]
+    with tempfile.TemporaryDirectory(prefix="dtmm-") as scratch:
+        source = Path(scratch, "model.mlirbc")
+        lowering.write(source)
+        progress("compiling with IREE")
+        if target.is_host:
+            iree_compile.run(source, folder / HOST_MODULE, [*target.iree_flags(), *flags])
+            sizes: dict[str, int | None] = {"flash_bytes": None, "arena_bytes": None}
+        else:
+            from dtmm_mlir.deploy import mcu
+
+            image = mcu.build(source, target, folder, iree_flags=flags)
+            sizes = {"flash_bytes": image.flash, "arena_bytes": image.arena}
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "tools": tool_versions(),
+        "target": target.name,
+        "model": _model_identity(model, lowering),
+        "entry": lowering.entry_name,
+        "inputs": [spec.json() for spec in lowering.inputs],
+        "outputs": [spec.json() for spec in lowering.outputs],
+        **sizes,
+        "layers": lowering.layers,
+        "iree_flags": list(iree_flags),
+        "files": files,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+class _Lowering:
+    """A model on its way through our phases.
+
+    Attributes:
+        module: the IR, as the last phase left it.
+        inputs, outputs: the model's signature.
+        layers: the manifest's layer table, known once ``pack`` ran.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        target: Target,
+        example_inputs: Sequence[Any] | None,
+        dump_phases_to: str | Path | None,
+        progress: Progress,
+    ) -> None:
+        self._target = target
+        self._progress = progress
+        self._dump_folder = None if dump_phases_to is None else _make_folder(Path(dump_phases_to))
+        self._stem = Path(model).stem if isinstance(model, str | os.PathLike) else "model"
+        self.layers: list[dict[str, Any]] = []
+        progress("importing the model")
+        self.module = import_model(model, create_context(), example_inputs)
+        if any(op.name.startswith("torch.") for op in walk(self.module)):
+            self._run("filterlet-torch-to-tosa")
+        entry = find_entry(self.module)
+        self.entry_name = ir.StringAttr(entry.attributes["sym_name"]).value
+        self.inputs, self.outputs = signature(entry)
+        self._dump("import")
+
+    def run_to(self, last: str) -> None:
+        """Runs our phases up to and including ``last``."""
+        options = {"plan": f"target={self._target.name}", "lower": f"target={self._target.name}"}
+        for phase in OWN_PHASES[1 : OWN_PHASES.index(last) + 1]:
+            self._progress(f"{phase} convolutions")
+            self._run(f"filterlet-{phase}", options.get(phase, ""))
+            if phase == "pack":
+                self.layers = layer_table(self.module)
+            self._dump(phase)
+
+    def write(self, path: Path) -> None:
+        """Writes bytecode that stock ``iree-compile`` accepts; raises PassError for a filterlet op that is left."""
+        for op in walk(self.module):
+            if op.name.startswith("filterlet."):
+                raise PassError(op, "is left after filterlet-lower; IREE cannot compile it.")
+        _strip_annotations(find_entry(self.module, self.entry_name))
+        with path.open("wb") as file:
+            self.module.operation.write_bytecode(file)
+
+    def _run(self, name: str, options: str = "") -> None:
+        try:
+            run_pipeline(self.module, [make_step(name, options)])
+        except ir.MLIRError as error:
+            raise to_error(error, f"the pass {name} made invalid IR") from error
+
+    def _dump(self, phase: str) -> None:
+        if self._dump_folder is not None:
+            number = OWN_PHASES.index(phase)
+            text = self.module.operation.get_asm(enable_debug_info=True)
+            (self._dump_folder / f"{self._stem}.0.{number}.{phase}.mlir").write_text(text)
+
+
+def _strip_annotations(entry: ir.Operation) -> None:
+    """Removes the ``filterlet.*`` attributes of arguments and results, which stock IREE does not know."""
+    for key in ("arg_attrs", "res_attrs"):
+        if key not in entry.attributes:
+            continue
+        kept = [
+            {named.name: named.attr for named in ir.DictAttr(one) if not named.name.startswith("filterlet.")}
+            for one in ir.ArrayAttr(entry.attributes[key])
+        ]
+        with entry.context:
+            entry.attributes[key] = ir.ArrayAttr.get([ir.DictAttr.get(one) for one in kept])
+
+
+def _model_identity(model: Any, lowering: _Lowering) -> dict[str, Any]:
+    """Name and checksum of the source; a model that is no file has the checksum ``None``."""
+    if isinstance(model, str | os.PathLike) and Path(model).is_file():
+        data = Path(model).read_bytes()
+        return {"name": Path(model).name, "sha256": hashlib.sha256(data).hexdigest()}
+    return {"name": model if isinstance(model, str) else type(model).__name__, "sha256": None}
+
+
+def _dump_flags(folder: str | Path | None) -> list[str]:
+    return [] if folder is None else [f"--dump-compilation-phases-to={folder}"]
+
+
+def _make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DtmmError(f"the folder for the phases cannot be created: {error.strerror}.", where=str(path)) from None
+    return path

@@ -1,0 +1,73 @@
+"""The stock ``iree-compile`` of the installed wheel, run as a program."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtmm_mlir.errors import DtmmError
+
+PHASES = (
+    "input",
+    "abi",
+    "preprocessing",
+    "global-optimization",
+    "dispatch-creation",
+    "flow",
+    "stream",
+    "executable-sources",
+    "executable-configurations",
+    "executable-targets",
+    "hal",
+    "vm",
+)
+"""Names that ``--compile-to`` of ``iree-compile`` takes, in order, without its last, ``end``."""
+
+_ERROR = re.compile(r"^(?:(?P<where>.*?):\s)?error: (?P<message>.*)$", re.MULTILINE)
+
+
+def tool(name: str = "iree-compile") -> Path:
+    """Path of a program of the iree-base-compiler wheel.
+
+    Raises:
+        DtmmError: the wheel lacks it.
+    """
+    from iree.compiler import _mlir_libs
+
+    path = Path(_mlir_libs.__file__).with_name(name)
+    if not os.access(path, os.X_OK):
+        raise DtmmError(
+            f"the program {name} is missing from the installed iree-base-compiler; reinstall it: "
+            "pip install --force-reinstall --no-deps iree-base-compiler==3.13.0.",
+            where=str(path),
+        )
+    return path
+
+
+def run(source: Path, output: Path, flags: Sequence[str]) -> None:
+    """Compiles ``source`` (MLIR text or bytecode) to ``output``; is quiet where all goes well.
+
+    Raises:
+        DtmmError: ``iree-compile`` fails; with the first errors it prints.
+    """
+    command = [str(tool()), str(source), "-o", str(output), *flags]
+    child = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if child.returncode == 0:
+        return
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise DtmmError(f"iree-compile crashed ({name}); please report it with the model and the flags {_text(flags)}.")
+    errors = list(_ERROR.finditer(child.stderr))
+    if not errors:  # a wrong flag is reported without "error:"
+        lines = child.stderr.strip().splitlines()
+        raise DtmmError(f"iree-compile failed: {' '.join(lines[:3]) or f'exit code {child.returncode}'}")
+    messages = dict.fromkeys(match["message"] for match in errors[:3])
+    raise DtmmError(f"iree-compile failed: {'; '.join(messages)}.", where=errors[0]["where"])
+
+
+def _text(flags: Sequence[str]) -> str:
+    return " ".join(flags) or "(none)"

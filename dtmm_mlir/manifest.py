@@ -1,0 +1,161 @@
+"""``manifest.json``: what an artifact is, beside the artifact. Its form is in ``manifest.schema.json``."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from iree.compiler import ir
+
+from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.ops import PACKED_CONV, PackedConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.passes.base import location_text
+
+SCHEMA_VERSION = 1
+SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
+
+_TORCH_TENSOR = re.compile(r"!torch\.v?tensor<\[(?P<shape>[\d,]*)\],(?P<element>\w+)>")
+_DTYPES = {
+    "i1": "bool", "i8": "int8", "si8": "int8", "ui8": "uint8", "i16": "int16", "si16": "int16", "i32": "int32",
+    "si32": "int32", "i64": "int64", "si64": "int64", "f16": "float16", "f32": "float32", "f64": "float64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of the model.
+
+    Attributes:
+        name: as in the model, or ``input0``, ``output0``.
+        shape: of one inference, the batch of 1 included.
+        dtype: numpy's name.
+        quantization: ``{"scale": float, "zero_point": int}`` or ``None``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: dict[str, Any] | None = None
+
+    def json(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @staticmethod
+    def read(entry: dict[str, Any]) -> TensorSpec:
+        return TensorSpec(entry["name"], tuple(entry["shape"]), entry["dtype"], entry["quantization"])
+
+
+def signature(entry: ir.Operation) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs of the function ``entry``; tensors of the torch dialect are understood as well.
+
+    Raises:
+        DtmmError: an argument or result is not a tensor.
+    """
+    kind = ir.FunctionType(ir.TypeAttr(entry.attributes["function_type"]).value)
+    return (
+        _specs(kind.inputs, _argument_attributes(entry, "arg_attrs"), "input"),
+        _specs(kind.results, _argument_attributes(entry, "res_attrs"), "output"),
+    )
+
+
+def layer_table(module: ir.Module) -> list[dict[str, Any]]:
+    """One entry per ``filterlet.packed_conv_2d``, as in the manifest; call it between pack and lower."""
+    return [_layer(PackedConvView(op)) for op in walk(module, PACKED_CONV)]
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what made an artifact."""
+    packages = ("dtmm-mlir", "iree-base-compiler", "iree-base-runtime")
+    return {name: metadata.version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def _layer(conv: PackedConvView) -> dict[str, Any]:
+    g = conv.geometry
+    positions = g.n * g.oh * g.ow
+    dense = positions * g.f * g.kh * g.kw * g.group_channels
+    plan = asdict(Plan.read(conv.op.attributes["plan"]))
+    location = location_text(conv.op.location)
+    return {
+        "name": _layer_name(conv.op.location),
+        "location": location,
+        "kind": _kind(conv),
+        "dtype": _DTYPES[conv.element_type],
+        "input_shape": [g.n, g.h, g.w, g.c],
+        "output_shape": list(g.output_shape),
+        "kernel": [g.kh, g.kw],
+        "strides": list(g.strides),
+        "dilations": list(g.dilations),
+        "pads": list(g.pads),
+        "groups": g.groups,
+        "kept_filterlets": conv.kept,
+        "total_filterlets": conv.total,
+        "kept_macs": positions * conv.kept * g.group_channels,
+        "dense_macs": dense,
+        "plan": plan,
+    }
+
+
+def _kind(conv: PackedConvView) -> str:
+    g = conv.geometry
+    if g.is_depthwise:
+        return "depthwise_conv_2d"
+    return "linear" if (g.h, g.w, g.kh, g.kw) == (1, 1, 1, 1) else "conv_2d"
+
+
+def _layer_name(location: ir.Location) -> str | None:
+    """The name the model gives to a layer, where its location has one."""
+    if isinstance(location, ir.NameLoc):
+        return _short_name(location.name_str)
+    if isinstance(location, ir.FusedLoc):
+        return next((name for inner in location.locations if (name := _layer_name(inner))), None)
+    if isinstance(location, ir.CallSiteLoc):
+        return _layer_name(location.callee)
+    return None
+
+
+def _short_name(name: str) -> str:
+    """TFLite joins the names of fused ops by semicolons: the one that adds the bias is called after the layer."""
+    pieces = name.split(";")
+    return next((p.removesuffix("/BiasAdd") for p in pieces if p.endswith("/BiasAdd")), pieces[-1])
+
+
+def _specs(kinds: list[ir.Type], attributes: list[dict[str, ir.Attribute]], prefix: str) -> list[TensorSpec]:
+    specs = []
+    for at, kind in enumerate(kinds):
+        shape, element = _shape_and_element(kind)
+        own = attributes[at] if at < len(attributes) else {}
+        name = ir.StringAttr(own["filterlet.name"]).value if "filterlet.name" in own else f"{prefix}{at}"
+        quantization = _quantization(own.get("filterlet.quantization"))
+        if element not in _DTYPES:
+            raise DtmmError(f"{prefix} {at} has the type {kind}, whose elements numpy does not have.")
+        specs.append(TensorSpec(name, shape, _DTYPES[element], quantization))
+    return specs
+
+
+def _shape_and_element(kind: ir.Type) -> tuple[tuple[int, ...], str]:
+    if isinstance(kind, ir.RankedTensorType):
+        return tuple(kind.shape), str(kind.element_type)
+    match = _TORCH_TENSOR.fullmatch(str(kind))
+    if match is None:
+        raise DtmmError(f"a model's inputs and outputs are tensors of static shape, not {kind}.")
+    return tuple(int(size) for size in match["shape"].split(",") if size), match["element"]
+
+
+def _argument_attributes(entry: ir.Operation, key: str) -> list[dict[str, ir.Attribute]]:
+    if key not in entry.attributes:
+        return []
+    return [{named.name: named.attr for named in ir.DictAttr(one)} for one in ir.ArrayAttr(entry.attributes[key])]
+
+
+def _quantization(attribute: ir.Attribute | None) -> dict[str, Any] | None:
+    if attribute is None:
+        return None
+    fields = ir.DictAttr(attribute)
+    scale = ir.FloatAttr(fields["scale"]).value
+    return {"scale": scale, "zero_point": ir.IntegerAttr(fields["zero_point"]).value}
