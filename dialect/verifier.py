@@ -195,11 +195,12 @@ def _conv_weights(op: ir.Operation) -> Findings:
 
 
 def _packed_operands(op: ir.Operation) -> Findings:
-    wanted = {1: ("values", 2, ("i8", "f32")), 2: ("positions", 1, ("i16",)), 3: ("counts", 1, ("i16",))}
-    for number, (name, rank, elements) in wanted.items():
+    types = {1: ("values", 2, ("i8", "f32")), 2: ("positions", 1, ("i16",)), 3: ("counts", 1, ("i16",))}
+    for number, (name, rank, elements) in types.items():
         type = ir.ShapedType(op.operands[number].type)
         if type.rank != rank or str(type.element_type) not in elements:
-            yield f"{name} must be a tensor of rank {rank} holding {' or '.join(elements)}, not {op.operands[number].type}"
+            wanted = f"a tensor of rank {rank} holding {' or '.join(elements)}"
+            yield f"{name} must be {wanted}, not {op.operands[number].type}"
 
 
 def _packed_counts(op: ir.Operation) -> Findings:
@@ -226,11 +227,10 @@ def _packed_counts(op: ir.Operation) -> Findings:
 
 def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
     exact = g.c if plan.kernel == "depthwise" else plan.run_width * g.group_channels
-    padded = -(-exact // 16) * 16
     if plan.run_width == 1 and length != exact:
         yield f"values hold {length} weights per run; a filterlet has {exact}"
-    elif plan.run_width > 1 and length != padded:
-        yield f"values hold {length} weights per run; {plan.run_width} filterlets padded to whole vectors have {padded}"
+    elif plan.run_width > 1 and (length < exact or length % 16):
+        yield f"values hold {length} weights per run; it takes {exact}, padded to whole vectors of 16"
 
 
 def _view(op: ir.Operation) -> ConvView | PackedConvView:

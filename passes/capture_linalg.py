@@ -97,8 +97,9 @@ def _initial(value: ir.Value, filters: int, layout: _Layout) -> tuple[np.ndarray
     """What the sums start from: a bias of [filters], and what else has to be added to the result."""
     dtype = np.float32 if isinstance(ir.RankedTensorType(value.type).element_type, ir.F32Type) else np.int32
     op = defining_op(value)
-    if op is not None and op.name == "linalg.fill" and (fill := defining_op(op.operands[0])) is not None:
-        if fill.name == "arith.constant":
+    if op is not None and op.name == "linalg.fill":
+        fill = defining_op(op.operands[0])
+        if fill is not None and fill.name == "arith.constant":
             return np.full(filters, fill.attributes["value"].value, dtype), None
     if op is not None and op.name == "linalg.broadcast":
         array = constant_array(op.operands[0])

@@ -12,10 +12,10 @@ from dtmm_mlir.dialect.constants import constant, walk
 from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass, PassError
-from dtmm_mlir.passes.runs import cover
+from dtmm_mlir.passes.runs import Steps, cover
 
 _LANES = 16
-"""Runs of several filterlets are padded with zeros to whole vectors of this many i8."""
+"""Runs of several filterlets are padded with zeros to whole steps of vectors of this many i8."""
 
 
 @dataclass
@@ -83,7 +83,8 @@ def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, n
     )
     if width > 1:
         _clear_repeats(values.reshape(len(runs), width, g.group_channels), runs)
-        values = np.pad(values, ((0, 0), (0, -values.shape[1] % _LANES)))
+        padded = Steps.of(values.shape[1], _LANES).elements
+        values = np.pad(values, ((0, 0), (0, padded - values.shape[1])))
     return values, positions, counts
 
 

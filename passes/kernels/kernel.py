@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from iree.compiler import ir
@@ -15,28 +14,7 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Requantization
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
-
-_UNROLLED_VECTORS = 8
-"""Vectors of one run that the innermost loop body multiplies; longer runs take several turns."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How a run is cut into vectors: ``turns`` turns of ``vectors`` vectors of ``lanes`` elements."""
-
-    lanes: int
-    vectors: int
-    turns: int
-
-    @staticmethod
-    def of(length: int, lanes: int) -> Steps:
-        vectors = -(-length // lanes)
-        turns = -(-vectors // _UNROLLED_VECTORS)
-        return Steps(lanes, -(-vectors // turns), turns)
-
-    @property
-    def elements(self) -> int:
-        return self.lanes * self.vectors * self.turns
+from dtmm_mlir.passes.runs import Steps
 
 
 class ConvKernel:

@@ -213,7 +213,7 @@ class RowBuffer:
         self._write_pattern(start, pixels * layout.pixel, group)
 
     def _write_pattern(self, start: Index, count: int, pattern: np.ndarray) -> None:
-        """Repeats ``pattern`` over ``count`` elements; its length is 1, or a multiple of ``lanes`` that divides count."""
+        """Repeats ``pattern`` over ``count`` elements; its length is 1, or a multiple of ``lanes`` that divides it."""
         element = ir.MemRefType(self.data.type).element_type
         lanes = min(self.lanes, 1 << (count.bit_length() - 1))
         period = max(len(pattern), lanes)

@@ -1,0 +1,90 @@
+"""The convolutions that every target is tried on."""
+
+from __future__ import annotations
+
+from tests.kernels.convolutions import Case, geometry
+
+_CHANNELS = (1, 2, 3, 5, 8, 15, 16, 17, 20, 28, 31, 32, 33, 48, 63, 64, 70)
+
+BATCHES: dict[str, list[Case]] = {
+    "channels": [
+        Case(geometry(7, 7, c, f), kept, seed=c)
+        for c in _CHANNELS
+        for f, kept in ((1 + c % 7, 0.5), (28, 1.0))
+    ],
+    "kernels": [
+        Case(geometry(9, 10, c, 5, k), 0.6, seed=i)
+        for i, k in enumerate((1, 2, 3, 5, 7, (1, 3), (3, 1), (5, 2)))
+        for c in (3, 18)
+    ],
+    "strides-pads-dilations": [
+        Case(geometry(11, 12, c, 6, k, strides=strides, pads=pads, dilations=dilations), 0.5, seed=i)
+        for i, (k, strides, pads, dilations) in enumerate(
+            [
+                (3, (2, 2), (0, 1, 0, 1), (1, 1)),
+                (3, (2, 2), (1, 1, 1, 1), (1, 1)),
+                (3, (3, 3), (0, 0, 0, 0), (1, 1)),
+                (3, (1, 2), (2, 0, 0, 3), (1, 1)),
+                (1, (2, 2), (0, 0, 0, 0), (1, 1)),
+                (1, (3, 1), (1, 0, 0, 2), (1, 1)),
+                (3, (1, 1), (2, 2, 2, 2), (2, 2)),
+                (3, (2, 1), (0, 1, 4, 4), (1, 3)),
+                (5, (2, 3), (2, 1, 2, 0), (1, 1)),
+                (5, (1, 1), (4, 4, 4, 4), (2, 2)),
+            ]
+        )
+        for c in (4, 16, 35)
+    ],
+    "sizes": [
+        Case(geometry(h, w, c, 9), 0.7, seed=h * 31 + w)
+        for h, w in ((1, 1), (1, 5), (2, 2), (3, 1), (4, 4), (5, 3), (6, 7), (1, 16), (33, 2), (17, 23))
+        for c in (3, 24)
+    ],
+    "groups": [
+        Case(geometry(8, 6, c, f, k, groups=groups, strides=(s, s)), 0.6, seed=i)
+        for i, (c, f, k, groups, s) in enumerate(
+            [(4, 4, 3, 2, 1), (6, 12, 3, 3, 2), (8, 16, 3, 8, 1), (32, 32, 3, 2, 1), (40, 8, 1, 4, 1), (9, 9, 5, 3, 1)]
+        )
+    ],
+    "depthwise": [
+        Case(geometry(h, w, c, c, k, groups=c, strides=(s, s), dilations=(d, d)), kept, rescale=rescale, seed=c)
+        for h, w, c, k, s, d, kept, rescale in [
+            (8, 8, 16, 3, 1, 1, 1.0, "double"),
+            (7, 9, 2, 3, 1, 1, 0.5, "single"),
+            (7, 9, 3, 3, 2, 1, 0.7, "double"),
+            (9, 7, 5, 5, 1, 1, 0.3, "double"),
+            (9, 5, 21, 3, 1, 2, 0.8, "wide"),
+            (6, 6, 35, 7, 2, 1, 0.6, "single"),
+            (5, 5, 64, 1, 1, 1, 0.5, "none"),
+        ]
+    ],
+    "sparsity": [
+        Case(geometry(6, 6, c, 11), kept, clamp=bool(i % 2), seed=i)
+        for c in (3, 20, 40)
+        for i, kept in enumerate((0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0))
+    ],
+    "rescale": [
+        Case(geometry(5, 6, c, 13, k), 0.6, rescale=rescale, clamp=clamp, seed=c + k)
+        for rescale in ("double", "single", "wide", "none")
+        for clamp in (False, True)
+        for c, k in ((7, 3), (33, 1))
+    ],
+    "linear": [
+        Case(geometry(1, 1, c, f, 1), kept, seed=c)
+        for c, f, kept in ((126, 10, 1.0), (360, 10, 0.6), (5, 3, 1.0), (700, 4, 1.0))
+    ],
+    "batch": [Case(geometry(5, 5, c, 4, n=3), 0.5, seed=c) for c in (6, 16, 33)],
+    "f32": [
+        Case(geometry(h, w, c, f, k, groups=groups, strides=(s, s)), kept, "f32", clamp=bool(c % 2), seed=c)
+        for h, w, c, f, k, groups, s, kept in [
+            (7, 7, 1, 4, 3, 1, 1, 1.0),
+            (8, 9, 3, 8, 3, 1, 1, 0.5),
+            (8, 8, 17, 5, 3, 1, 2, 0.4),
+            (6, 6, 32, 16, 1, 1, 1, 0.7),
+            (9, 9, 8, 8, 5, 8, 1, 0.5),
+            (9, 9, 11, 11, 3, 11, 2, 1.0),
+            (5, 5, 12, 6, 3, 3, 1, 0.0),
+            (1, 1, 130, 10, 1, 1, 1, 1.0),
+        ]
+    ],
+}  # fmt: skip

@@ -1,0 +1,127 @@
+"""Random convolutions in the filterlet dialect and how to compile many of them at once.
+
+One module holds many functions, so that a compiler start is paid once for a batch of cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import func
+
+from dtmm_mlir.dialect import reference
+from dtmm_mlir.dialect.ops import Clamp, Geometry, Rescale
+from dtmm_mlir.passes.captured import Conv
+
+
+@dataclass(frozen=True)
+class Case:
+    """A convolution to try.
+
+    Attributes:
+        geometry: its shape.
+        kept: probability that a filterlet survives.
+        element: ``i8`` or ``f32``.
+        rescale: i8 only: "double", "single", "wide" (shifts on both sides of 31) or "none" (i32 sums).
+        clamp: whether the result is clamped.
+        seed: of weights, bias, scales and the input.
+    """
+
+    geometry: Geometry
+    kept: float = 1.0
+    element: str = "i8"
+    rescale: str = "double"
+    clamp: bool = False
+    seed: int = 0
+
+    def __str__(self) -> str:
+        g = self.geometry
+        shape = f"{g.h}x{g.w}x{g.c}-{g.f}-{g.kh}x{g.kw}-s{g.strides}-d{g.dilations}-p{g.pads}-g{g.groups}"
+        return f"{shape}-{self.element}-{self.rescale}-{self.kept:.2f}".replace(" ", "")
+
+
+def geometry(h: int, w: int, c: int, f: int, k: int | tuple[int, int] = 3, **changes: object) -> Geometry:
+    """A convolution of stride 1 whose padding keeps the size; ``changes`` to its fields."""
+    kh, kw = (k, k) if isinstance(k, int) else k
+    pads = ((kh - 1) // 2, kh // 2, (kw - 1) // 2, kw // 2)
+    return replace(Geometry(1, h, w, c, f, kh, kw, (1, 1), (1, 1), pads, 1), **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Numbers for a case: what :class:`Conv` needs, an input and the expected output."""
+
+    case: Case
+    weights: np.ndarray
+    bias: np.ndarray
+    zero_point: int
+    rescale: Rescale | None
+    clamp: Clamp | None
+    x: np.ndarray
+    expected: np.ndarray
+
+    @staticmethod
+    def of(case: Case) -> Sample:
+        g, random = case.geometry, np.random.default_rng(case.seed)
+        mask = random.random((g.f, g.kh, g.kw, 1)) < case.kept
+        shape = (g.f, g.kh, g.kw, g.group_channels)
+        if case.element == "f32":
+            weights = (random.standard_normal(shape) * mask).astype(np.float32)
+            bias = random.standard_normal(g.f).astype(np.float32)
+            x = random.standard_normal((g.n, g.h, g.w, g.c)).astype(np.float32)
+            zero_point, rescale, clamp = 0, None, (-0.5, 0.75) if case.clamp else None
+        else:
+            weights = (random.integers(-127, 128, shape) * mask).astype(np.int8)
+            bias = random.integers(-3000, 3000, g.f).astype(np.int32)
+            x = random.integers(-128, 128, (g.n, g.h, g.w, g.c)).astype(np.int8)
+            zero_point = int(random.integers(-128, 128))
+            sums = reference.convolve(x, weights, bias, g, zero_point)
+            rescale = _rescale(case.rescale, sums, random)
+            clamp = (-100, 90) if case.clamp else None
+        expected = reference.conv_2d(x, weights, bias, g, zero_point, rescale, clamp)
+        return Sample(case, weights, bias, zero_point, rescale, clamp, x, expected)
+
+    def build(self, name: str) -> None:
+        """``func.func @name`` with the convolution, at the current insertion point."""
+        g = self.case.geometry
+        element = ir.Type.parse(self.case.element)
+        input_type = ir.RankedTensorType.get([g.n, g.h, g.w, g.c], element)
+        output = "i8" if self.rescale else "i32" if self.case.element == "i8" else "f32"
+        output_type = ir.RankedTensorType.get(g.output_shape, ir.Type.parse(output))
+        function = func.FuncOp(name, ([input_type], [output_type]))
+        block = function.add_entry_block()
+        with ir.InsertionPoint(block):
+            conv = Conv(
+                block.arguments[0], self.weights, self.bias, g.strides, g.dilations, g.pads, g.groups,
+                self.zero_point, self.rescale, self.clamp,
+            )  # fmt: skip
+            func.ReturnOp([conv.create()])
+
+
+def _rescale(kind: str, sums: np.ndarray, random: np.random.Generator) -> Rescale | None:
+    """Scales that spread the sums over i8."""
+    if kind == "none":
+        return None
+    filters = sums.shape[-1]
+    spread = np.maximum(np.abs(sums.astype(np.int64)).reshape(-1, filters).mean(0), 4)
+    scale = 60 / spread * random.uniform(0.7, 1.4, filters)
+    if kind == "wide":
+        scale *= np.exp2(random.integers(-3, 8, filters))
+    mantissa, exponent = np.frexp(scale)
+    multiplier = np.minimum(np.round(mantissa * 2.0**31), 2**31 - 1).astype(np.int32)
+    shift = (31 - exponent).astype(np.int8)
+    rounding = "single" if kind == "single" else "double"
+    return Rescale(multiplier, shift, int(random.integers(-128, 128)), rounding)  # type: ignore[arg-type]
+
+
+def build_module(samples: Sequence[Sample], context: ir.Context) -> ir.Module:
+    """One function ``case_<i>`` per sample."""
+    with context, ir.Location.unknown():
+        module = ir.Module.create()
+        with ir.InsertionPoint(module.body):
+            for i, sample in enumerate(samples):
+                sample.build(f"case_{i}")
+    return module
