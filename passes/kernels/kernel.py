@@ -17,6 +17,10 @@ from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
 from dtmm_mlir.passes.runs import Steps
 
 
+_WORD = 4
+"""Bytes that padded pixels are aligned to, at least: word loads reach further than byte loads."""
+
+
 class ConvKernel:
     """One packed convolution on one instruction set.
 
@@ -159,9 +163,9 @@ class TableKernel(ConvKernel):
     def _layout(self) -> RowLayout:
         g, lanes = self.geometry, self.isa.lanes(self.element)
         if self.plan.run_width == 1:
-            self.steps = Steps.of(g.group_channels, lanes)
+            self.steps, self.alignment = Steps.of(g.group_channels, lanes), _WORD
             return RowLayout.plan(g, self.steps.elements, self.plan.rows, 0)
-        self.steps = Steps.of(self.length, lanes)
+        self.steps, self.alignment = Steps.of(self.length, lanes), None
         return RowLayout.plan(g, g.group_channels, self.plan.rows, self.steps.elements)
 
     @property
@@ -208,7 +212,7 @@ class TableKernel(ConvKernel):
                 at = emit.add(emit.mul(t, per_turn), v * lanes)
                 w = emit.load(self.weights, emit.add(weights, at), lanes)
                 for p in range(len(carried)):
-                    x = emit.load(self.data, emit.add(emit.add(data, at), p * step), lanes)
+                    x = emit.load(self.data, emit.add(emit.add(data, at), p * step), lanes, self.alignment)
                     carried[p] = self.isa.mac(carried[p], x, w)
             return carried
 
