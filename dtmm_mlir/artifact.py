@@ -78,6 +78,9 @@ class Artifact:
 
     def execute(self, x: Any) -> Run:
         """As ``run``, with all there is to tell about it."""
+        if self.manifest["compiled_to"] is not None:
+            phase = self.manifest["compiled_to"]
+            raise DtmmError(f"this artifact was compiled only to the phase '{phase}'; it cannot run.", str(self.dir))
         cases, stacked = self._cases(x)
         if get_target(self.manifest["target"]).is_host:
             results, instructions, counter = [self._host(*case) for case in cases], None, None

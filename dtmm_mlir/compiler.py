@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def compile(
     example_inputs: Sequence[Any] | None = None,
     out: str | Path | None = None,
     iree_flags: Sequence[str] = (),
+    compile_to: str | None = None,
     dump_phases_to: str | Path | None = None,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -54,23 +56,24 @@ def compile(
         out: folder for the artifact: new, empty, or an older artifact, which is replaced only once all went well. By
             default a temporary one that lives as long as the artifact; keep it with ``Artifact.save``.
         iree_flags: further flags of ``iree-compile``.
+        compile_to: one of ``PHASES`` to stop after; the artifact then holds ``model.PHASE.mlir`` and cannot run.
         dump_phases_to: folder for the IR after each phase, ours and IREE's.
         progress: called with a few words ahead of each step.
 
     Raises:
         DtmmError: what is wrong with the model, where, and what to do; nothing is left in ``out``.
     """
-    chip = get_target(target)
+    job = _Job(model, get_target(target), example_inputs, tuple(iree_flags), compile_to, dump_phases_to, progress)
     if out is None:
         owner = tempfile.TemporaryDirectory(prefix="dtmm-")
-        _build(model, chip, example_inputs, Path(owner.name), iree_flags, dump_phases_to, progress)
+        job.build(Path(owner.name))
         return Artifact(Path(owner.name), owner)
     with atomic_folder(Path(out)) as folder:
-        _build(model, chip, example_inputs, folder, iree_flags, dump_phases_to, progress)
+        job.build(folder)
     return Artifact(Path(out))
 
 
-def compile_to(
+def ir_after(
     model: Any,
     phase: str,
     target: str = "host",
@@ -88,64 +91,95 @@ def compile_to(
     Raises:
         DtmmError: as ``compile`` does, and for an unknown phase.
     """
-    if phase not in PHASES:
-        raise DtmmError(f"there is no phase '{phase}'; known ones are {', '.join(PHASES)}.")
-    chip = get_target(target)
-    lowering = _Lowering(model, chip, example_inputs, dump_phases_to, progress)
-    lowering.run_to(phase if phase in OWN_PHASES else OWN_PHASES[-1])
-    if phase in OWN_PHASES:
-        return lowering.module.operation.get_asm(enable_debug_info=True)
-    with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
-        source, output = Path(folder, "model.mlirbc"), Path(folder, "model.mlir")
-        lowering.write(source)
-        progress("compiling with IREE")
-        flags = [*chip.iree_flags(), f"--compile-to={phase}", *_dump_flags(dump_phases_to), *iree_flags]
-        if not chip.is_host:
-            flags.append(f"--iree-llvmcpu-static-library-output-path={folder}/model.o")
-        iree_compile.run(source, output, flags)
-        return output.read_text()
+    job = _Job(model, get_target(target), example_inputs, tuple(iree_flags), phase, dump_phases_to, progress)
+    lowering = job.lowering()
+    return job.intermediate(lowering, phase)
 
 
-def _build(
-    model: Any,
-    target: Target,
-    example_inputs: Sequence[Any] | None,
-    folder: Path,
-    iree_flags: Sequence[str],
-    dump_phases_to: str | Path | None,
-    progress: Progress,
-) -> None:
-    """Fills the empty ``folder`` with an artifact."""
-    lowering = _Lowering(model, target, example_inputs, dump_phases_to, progress)
-    lowering.run_to(OWN_PHASES[-1])
-    flags = [*_dump_flags(dump_phases_to), *iree_flags]
-    with tempfile.TemporaryDirectory(prefix="dtmm-") as scratch:
-        source = Path(scratch, "model.mlirbc")
-        lowering.write(source)
-        progress("compiling with IREE")
-        if target.is_host:
-            iree_compile.run(source, folder / HOST_MODULE, [*target.iree_flags(), *flags])
-            sizes: dict[str, int | None] = {"flash_bytes": None, "arena_bytes": None}
+@dataclass(frozen=True)
+class _Job:
+    """What ``compile`` was asked for."""
+
+    model: Any
+    target: Target
+    example_inputs: Sequence[Any] | None
+    iree_flags: tuple[str, ...]
+    compile_to: str | None
+    dump_phases_to: str | Path | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        if self.compile_to is not None and self.compile_to not in PHASES:
+            raise DtmmError(f"there is no phase '{self.compile_to}'; known ones are {', '.join(PHASES)}.")
+
+    def build(self, folder: Path) -> None:
+        """Fills the empty ``folder`` with an artifact."""
+        lowering = self.lowering()
+        sizes: dict[str, int | None] = {"flash_bytes": None, "arena_bytes": None}
+        if self.compile_to is not None:
+            text = self.intermediate(lowering, self.compile_to)
+            (folder / f"model.{self.compile_to}.mlir").write_text(text)
         else:
+            sizes |= self.compile(lowering, folder)
+        self.write_manifest(lowering, sizes, folder)
+
+    def lowering(self) -> _Lowering:
+        """The model after our last phase that was asked for."""
+        lowering = _Lowering(self.model, self.target, self.example_inputs, self.dump_phases_to, self.progress)
+        lowering.run_to(self.compile_to if self.compile_to in OWN_PHASES else OWN_PHASES[-1])
+        return lowering
+
+    def intermediate(self, lowering: _Lowering, phase: str) -> str:
+        """MLIR text after ``phase``."""
+        if phase in OWN_PHASES:
+            return lowering.module.operation.get_asm(enable_debug_info=True)
+        with tempfile.TemporaryDirectory(prefix="dtmm-") as scratch:
+            source, output = Path(scratch, "model.mlirbc"), Path(scratch, "model.mlir")
+            lowering.write(source)
+            self.progress("compiling with IREE")
+            flags = [*self.target.iree_flags(), f"--compile-to={phase}", *self.flags]
+            if not self.target.is_host:
+                flags.append(f"--iree-llvmcpu-static-library-output-path={scratch}/model.o")
+            iree_compile.run(source, output, flags)
+            return output.read_text()
+
+    def compile(self, lowering: _Lowering, folder: Path) -> dict[str, int | None]:
+        """Writes the compiled model; returns the manifest's sizes."""
+        with tempfile.TemporaryDirectory(prefix="dtmm-") as scratch:
+            source = Path(scratch, "model.mlirbc")
+            lowering.write(source)
+            self.progress("compiling with IREE")
+            if self.target.is_host:
+                iree_compile.run(source, folder / HOST_MODULE, [*self.target.iree_flags(), *self.flags])
+                return {}
             from dtmm_mlir.deploy import mcu
 
-            image = mcu.build(source, target, folder, iree_flags=flags)
-            sizes = {"flash_bytes": image.flash, "arena_bytes": image.arena}
-    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "tools": tool_versions(),
-        "target": target.name,
-        "model": _model_identity(model, lowering),
-        "entry": lowering.entry_name,
-        "inputs": [spec.json() for spec in lowering.inputs],
-        "outputs": [spec.json() for spec in lowering.outputs],
-        **sizes,
-        "layers": lowering.layers,
-        "iree_flags": list(iree_flags),
-        "files": files,
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+            image = mcu.build(source, self.target, folder, iree_flags=self.flags)
+            return {"flash_bytes": image.flash, "arena_bytes": image.arena}
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of ``iree-compile`` besides the target's."""
+        dump = [] if self.dump_phases_to is None else [f"--dump-compilation-phases-to={self.dump_phases_to}"]
+        return [*dump, *self.iree_flags]
+
+    def write_manifest(self, lowering: _Lowering, sizes: dict[str, int | None], folder: Path) -> None:
+        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "tools": tool_versions(),
+            "target": self.target.name,
+            "model": _identity(self.model),
+            "entry": lowering.entry_name,
+            "compiled_to": self.compile_to,
+            "inputs": [spec.json() for spec in lowering.inputs],
+            "outputs": [spec.json() for spec in lowering.outputs],
+            **sizes,
+            "layers": lowering.layers,
+            "iree_flags": list(self.iree_flags),
+            "files": files,
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 class _Lowering:
@@ -224,16 +258,11 @@ def _strip_annotations(entry: ir.Operation) -> None:
             entry.attributes[key] = ir.ArrayAttr.get([ir.DictAttr.get(one) for one in kept])
 
 
-def _model_identity(model: Any, lowering: _Lowering) -> dict[str, Any]:
+def _identity(model: Any) -> dict[str, Any]:
     """Name and checksum of the source; a model that is no file has the checksum ``None``."""
     if isinstance(model, str | os.PathLike) and Path(model).is_file():
-        data = Path(model).read_bytes()
-        return {"name": Path(model).name, "sha256": hashlib.sha256(data).hexdigest()}
+        return {"name": Path(model).name, "sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
     return {"name": model if isinstance(model, str) else type(model).__name__, "sha256": None}
-
-
-def _dump_flags(folder: str | Path | None) -> list[str]:
-    return [] if folder is None else [f"--dump-compilation-phases-to={folder}"]
 
 
 def _make_folder(path: Path) -> Path:

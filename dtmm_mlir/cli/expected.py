@@ -66,7 +66,7 @@ def check_expectations(lines: list[str], found: list[Diagnostic]) -> list[tuple[
 def read_expectations(lines: list[str]) -> list[Expectation]:
     """All expectations in ``lines``; ``@above`` and ``@below`` mean the nearest line without an expectation."""
     directives = [list(_DIRECTIVE.finditer(line)) for line in lines]
-    found = []
+    found: list[Expectation] = []
     for index, matches in enumerate(directives):
         for match in matches:
             line = _line(match["place"], index, directives)

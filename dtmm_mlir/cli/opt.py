@@ -14,6 +14,7 @@ from iree.compiler import ir
 
 from dtmm_mlir import diagnostics
 from dtmm_mlir.cli.expected import check_expectations
+from dtmm_mlir.cli.program import run_program
 from dtmm_mlir.diagnostics import Diagnostic
 from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.errors import DtmmError
@@ -116,14 +117,7 @@ def command(
 def main(arguments: list[str] | None = None) -> None:
     """The program: exit code 0 on success, 1 when a module is rejected, 2 for a wrong command line."""
     argv, passes = split_pass_flags(sys.argv[1:] if arguments is None else arguments)
-    try:
-        command.main(argv, prog_name="dtmm-opt", obj=passes)
-    except DtmmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+    run_program(command, argv, "dtmm-opt", passes)
 
 
 def split_pass_flags(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -170,7 +164,7 @@ def read_chunks(source: str, split: bool) -> Iterator[Chunk]:
     start = 0
     for end in [*(match.start() for match in _SEPARATOR.finditer(text)), len(text)]:
         yield Chunk("\n" * text.count("\n", 0, start) + text[start:end], name, None)
-        start = min(text.find("\n", end) % (len(text) + 1), len(text))
+        start = end + len(text[end:].partition("\n")[0])
 
 
 def run_chunk(chunk: Chunk, options: Options) -> tuple[bool, str | bytes]:

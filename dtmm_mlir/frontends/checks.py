@@ -28,7 +28,7 @@ def find_entry(module: ir.Module, name: str | None = None, source: str | None = 
         operation = op.operation
         if operation.name != "func.func" or not operation.regions[0].blocks:
             continue
-        visibility = operation.attributes["sym_visibility"] if "sym_visibility" in operation.attributes else None
+        visibility = operation.attributes.get("sym_visibility")
         if visibility is None or ir.StringAttr(visibility).value == "public":
             public[ir.StringAttr(operation.attributes["sym_name"]).value] = operation
     if name is not None:

@@ -1,0 +1,33 @@
+"""``dtmm-mlir``: the command line of the compiler."""
+
+from __future__ import annotations
+
+import click
+
+from dtmm_mlir.cli.compile import compile_command
+from dtmm_mlir.cli.program import run_program
+from dtmm_mlir.cli.run import run_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dtmm-mlir", prog_name="dtmm-mlir")
+def command() -> None:
+    """Compiles filterlet-pruned networks for microcontrollers.
+
+    \b
+    dtmm-mlir compile model.tflite --target cortex-m55 -o out
+    dtmm-mlir run out --input x.npy --output y.npy
+    """
+
+
+command.add_command(compile_command)
+command.add_command(run_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The program; see ``dtmm_mlir.cli.program.run_program`` for its exit codes."""
+    run_program(command, arguments, "dtmm-mlir")
+
+
+if __name__ == "__main__":
+    main()

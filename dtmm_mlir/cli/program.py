@@ -1,0 +1,79 @@
+"""How every program of this project starts and ends: exit codes, errors in one paragraph, clean interrupts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from dtmm_mlir.errors import DtmmError
+
+DEBUG_VARIABLE = "DTMM_MLIR_DEBUG"
+
+
+def run_program(command: click.Command, arguments: Sequence[str] | None, name: str, obj: Any = None) -> NoReturn:
+    """Runs ``command`` and exits.
+
+    The exit code is 0 on success, 1 for an error of the input or the machine, 2 for a wrong command line, 130 after
+    Ctrl-C, 143 after SIGTERM. An error is one paragraph on stderr; with ``DTMM_MLIR_DEBUG=1`` the traceback follows.
+
+    Args:
+        arguments: without the program's name; ``None`` takes the process's.
+        name: of the program.
+        obj: the context object of click.
+    """
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    try:
+        command.main(arguments, prog_name=name, standalone_mode=False, obj=obj)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as request:
+        sys.exit(request.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing was written.", 130)
+    except DtmmError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+    except MemoryError:
+        _fail("the machine has too little memory for this.")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        _fail(f"unexpected {type(error).__name__}: {reason}. Set {DEBUG_VARIABLE}=1 to see where it came from.")
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Any]:
+    """Yields a function that shows what is being done, on a terminal; elsewhere it does nothing."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status("") as status:
+        yield lambda step: status.update(f"{step} ...")
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+        traceback.print_exc()
+    sys.exit(code)
+
+
+def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwinds the stack, so that temporary folders go and child processes end."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
