@@ -70,5 +70,6 @@ class Pass:
 
 def warn(op: ir.Operation | ir.OpView, message: str) -> None:
     """Says, at the op's location, what a user should know; the log is shown on stderr."""
-    where = location_text(op.operation.location)
-    _LOG.warning("%s'%s': %s", f"{where}: " if where else "", op.operation.name, message)
+    location = op.operation.location
+    where, text = location_text(location), f"'{op.operation.name}': {message}"
+    _LOG.warning("%s%s", f"{where}: " if where else "", text, extra={"location": location, "diagnostic": text})

@@ -9,7 +9,7 @@ from dtmm_mlir.diagnostics import Diagnostic, file_location
 
 _DIRECTIVE = re.compile(
     r"expected-(?P<severity>error|warning|remark|note)(?P<regex>-re)?\s*"
-    r"(?:@(?P<place>[+-]\d+|above|below|unknown))?\s*(?P<count>\d+)?\s*\{\{(?P<text>.*?)\}\}(?!\})"
+    r"(?:@(?P<place>[+-]\d+|above|below|unknown))?\s*(?P<count>\d+)?\s*\{\{(?P<text>.*)\}\}"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,7 @@ def command(
 def main(arguments: list[str] | None = None) -> None:
     """The program: exit code 0 on success, 1 when a module is rejected, 2 for a wrong command line."""
     argv, passes = split_pass_flags(sys.argv[1:] if arguments is None else arguments)
+    logging.getLogger("dtmm_mlir").propagate = False  # run_chunk shows warnings as diagnostics
     run_program(command, argv, "dtmm-opt", passes)
 
 
@@ -183,6 +185,8 @@ def run_chunk(chunk: Chunk, options: Options) -> tuple[bool, str | bytes]:
         return True
 
     handler = context.attach_diagnostic_handler(collect)
+    warnings = _Warnings(found, context)
+    logging.getLogger("dtmm_mlir").addHandler(warnings)
     output: str | bytes = b"" if options.emit_bytecode else ""
     failed = True
     try:
@@ -201,6 +205,7 @@ def run_chunk(chunk: Chunk, options: Options) -> tuple[bool, str | bytes]:
         found.append(Diagnostic("error", ir.Location.unknown(context), str(error)))
     finally:
         handler.detach()
+        logging.getLogger("dtmm_mlir").removeHandler(warnings)
     lines = chunk.source.splitlines() if isinstance(chunk.source, str) else []
     if options.verify_diagnostics:
         problems = check_expectations(lines, found)
@@ -223,6 +228,20 @@ def print_diagnostic(diagnostic: Diagnostic, name: str, lines: list[str]) -> Non
         print(f"{lines[place.start_line - 1]}\n{' ' * (place.start_col - 1)}^", file=sys.stderr)
     for note in diagnostic.notes:
         print_diagnostic(note, name, lines)
+
+
+class _Warnings(logging.Handler):
+    """Collects what passes warn of (``passes.base.warn``) as diagnostics."""
+
+    def __init__(self, found: list[Diagnostic], context: ir.Context) -> None:
+        super().__init__(logging.WARNING)
+        self._found = found
+        self._unknown = ir.Location.unknown(context)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        location = getattr(record, "location", None)
+        message = record.getMessage() if location is None else record.diagnostic  # type: ignore[attr-defined]
+        self._found.append(Diagnostic("warning", location or self._unknown, message))
 
 
 def _name(place: ir.FileLineColLoc, name: str) -> str:

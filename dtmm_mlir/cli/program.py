@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -31,13 +32,12 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
         obj: the context object of click.
     """
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     try:
-        command.main(arguments, prog_name=name, standalone_mode=False, obj=obj)
+        code = command.main(arguments, prog_name=name, standalone_mode=False, obj=obj)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as request:
-        sys.exit(request.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written.", 130)
     except DtmmError as error:
@@ -52,7 +52,7 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
         _fail(f"unexpected {type(error).__name__}: {reason}. Set {DEBUG_VARIABLE}=1 to see where it came from.")
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)  # click returns what Context.exit was given
 
 
 @contextlib.contextmanager
