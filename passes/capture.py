@@ -12,6 +12,7 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.passes import capture_linalg, capture_tosa
 from dtmm_mlir.passes.base import Pass, warn
 from dtmm_mlir.passes.captured import NotCapturedError
+from dtmm_mlir.passes.cleanup import erase_unused
 
 _CAPTURES: dict[str, Callable[[ir.Operation], None]] = capture_tosa.CAPTURES | capture_linalg.CAPTURES
 
@@ -46,3 +47,4 @@ class CaptureConv(Pass):
                 _CAPTURES[op.name](op)
             except NotCapturedError as reason:
                 warn(op, f"not captured, so compiled by IREE's own kernels: {reason}")
+        erase_unused(module)

@@ -85,7 +85,7 @@ def _capture(op: ir.Operation) -> None:
             result = _expand(result, result_type)
         if start is not None:
             result = arith.addf(result, start) if weights.dtype == np.float32 else arith.addi(result, start)
-    replace(op, [op], result)
+    replace([op], result)
 
 
 CAPTURES: dict[str, Callable[[ir.Operation], None]] = {
@@ -136,7 +136,7 @@ def _transpose(value: ir.Value, permutation: tuple[int, ...]) -> ir.Value:
     type = ir.RankedTensorType(value.type)
     shape = [type.shape[d] for d in permutation]
     empty = tensor.EmptyOp(shape, type.element_type).result
-    return linalg.transpose(value, outs=[empty], permutation=list(permutation))
+    return linalg.transpose(value, outs=[empty], permutation=list(permutation)).results[0]
 
 
 def _expand(value: ir.Value, type: ir.RankedTensorType) -> ir.Value:

@@ -67,7 +67,7 @@ def _capture(op: ir.Operation, weights: np.ndarray, groups: int) -> None:
         chain.append(clamp_op)
     with ir.InsertionPoint(chain[-1]), op.location:
         result = conv.create()
-    replace(chain[-1], chain, result)
+    replace(chain, result)
 
 
 def _absorb_input(conv: Conv, shape: tuple[int, ...]) -> Conv:

@@ -10,12 +10,6 @@ from iree.compiler import ir
 from dtmm_mlir.dialect.constants import constant, constant_array, defining_op
 from dtmm_mlir.dialect.ops import CONV, Clamp, Geometry, Rescale, clamp_attribute
 
-_FOLDED = frozenset(
-    ["arith.constant", "tosa.const", "tosa.const_shape", "tosa.reshape", "tosa.transpose", "tosa.slice", "tosa.pad",
-     "tensor.empty", "tensor.pad", "linalg.fill", "linalg.broadcast", "linalg.transpose"]
-)  # fmt: skip
-"""Ops without side effects that a capture may leave without a user."""
-
 
 class NotCapturedError(Exception):
     """Why a convolution stays as it is."""
@@ -113,21 +107,8 @@ def only_user(value: ir.Value, name: str) -> ir.Operation | None:
     return op if op.name == name else None
 
 
-def replace(last: ir.Operation, chain: list[ir.Operation], result: ir.Value) -> None:
-    """Puts ``result`` in the place of ``last``'s and erases ``chain`` (in program order) and what it alone used."""
-    last.result.replace_all_uses_with(result)
+def replace(chain: list[ir.Operation], result: ir.Value) -> None:
+    """Puts ``result`` in the place of what the last op of ``chain`` (in program order) makes; erases the chain."""
+    chain[-1].result.replace_all_uses_with(result)
     for op in reversed(chain):
-        operands = list(op.operands)
         op.erase()
-        for operand in operands:
-            _erase_unused(operand)
-
-
-def _erase_unused(value: ir.Value) -> None:
-    op = defining_op(value)
-    if op is None or op.name not in _FOLDED or any(list(result.uses) for result in op.results):
-        return
-    operands = list(op.operands)
-    op.erase()
-    for operand in operands:
-        _erase_unused(operand)

@@ -12,6 +12,7 @@ from iree.compiler.dialects import arith, stream
 from dtmm_mlir.dialect.constants import constant, walk
 from dtmm_mlir.dialect.ops import PACKED_CONV, PackedConvView
 from dtmm_mlir.passes.base import Pass
+from dtmm_mlir.passes.cleanup import erase_unused
 from dtmm_mlir.passes.kernels.isa import isa_of
 from dtmm_mlir.passes.kernels.kernel import ConvKernel, kernel_of
 from dtmm_mlir.targets import get_target
@@ -46,6 +47,7 @@ class LowerToStream(Pass):
                 number += 1
             _lower(module, PackedConvView(op), kernel_of(PackedConvView(op), isa), number)
             number += 1
+        erase_unused(module)
 
 
 def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: int) -> None:
@@ -81,11 +83,7 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
                 },
             )
     conv.op.result.replace_all_uses_with(dispatch.results[-1])
-    unused = [operand.owner for operand in list(conv.op.operands)[1:]]
     conv.op.erase()
-    for op in unused:
-        if not list(op.results[0].uses):
-            op.erase()
 
 
 def _executable(module: ir.Module, name: str, function: str, bindings: int) -> ir.Block:

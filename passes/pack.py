@@ -12,6 +12,7 @@ from dtmm_mlir.dialect.constants import constant, walk
 from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass, PassError
+from dtmm_mlir.passes.cleanup import erase_unused
 from dtmm_mlir.passes.runs import Steps, cover
 
 _LANES = 16
@@ -41,6 +42,7 @@ class PackFilterlets(Pass):
             if "plan" not in op.attributes:
                 raise PassError(op, "has no plan; run filterlet-plan first.")
             _pack(ConvView(op))
+        erase_unused(module)
 
 
 def _pack(conv: ConvView) -> None:
@@ -65,11 +67,7 @@ def _pack(conv: ConvView) -> None:
         }
         packed = ir.Operation.create(PACKED_CONV, [op.result.type], operands, attributes)
     op.result.replace_all_uses_with(packed.result)
-    unused = [operand.owner for operand in list(op.operands)[1:]]
     op.erase()
-    for constant_op in unused:
-        if not list(constant_op.results[0].uses):
-            constant_op.erase()
 
 
 def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

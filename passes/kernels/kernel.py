@@ -16,7 +16,6 @@ from dtmm_mlir.passes.kernels.isa import Isa, Requantization
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
 from dtmm_mlir.passes.runs import Steps
 
-
 _WORD = 4
 """Bytes that padded pixels are aligned to, at least: word loads reach further than byte loads."""
 
