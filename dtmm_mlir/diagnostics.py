@@ -36,7 +36,7 @@ def from_mlir(diagnostic: ir.Diagnostic | ir.DiagnosticInfo) -> Diagnostic:
     if message.startswith("see current operation") and len(message) > _LONGEST_NOTE:
         message = message[:_LONGEST_NOTE] + " ..."  # otherwise all weights of the op are printed
     severity = str(diagnostic.severity).rpartition(".")[2].lower()
-    return Diagnostic(severity, diagnostic.location, message, tuple(map(from_mlir, diagnostic.notes)))
+    return Diagnostic(severity, _concrete(diagnostic.location), message, tuple(map(from_mlir, diagnostic.notes)))
 
 
 def from_pass_error(error: PassError) -> Diagnostic:
@@ -73,6 +73,16 @@ def to_error(error: ir.MLIRError, doing: str, rename: str | None = None) -> Dtmm
     if where and rename and where.startswith("-:"):
         where = rename + where[1:]
     return DtmmError(f"{doing}: {_sentences(errors)}", where)
+
+
+def _concrete(location: ir.Location) -> ir.Location:
+    """``location`` as an object of its own class; ``DiagnosticInfo`` hands out plain ``Location``."""
+    for kind in (ir.FileLineColLoc, ir.NameLoc, ir.CallSiteLoc, ir.FusedLoc):
+        try:
+            return kind(location)
+        except ValueError:
+            continue
+    return location
 
 
 def _sentences(diagnostics: Iterable[Diagnostic]) -> str:
