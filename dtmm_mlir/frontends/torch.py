@@ -1,0 +1,197 @@
+"""PyTorch models as torch-dialect MLIR in IREE's context.
+
+Needs the ``torch`` extra; it is imported when ``import_torch`` is called.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from iree.compiler import ir
+
+from dtmm_mlir.errors import DtmmError
+
+if TYPE_CHECKING:
+    import torch
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_LIBRARIES = ("/site-packages/torch/", "/dist-packages/torch/")
+
+
+def import_torch(
+    source: torch.nn.Module | torch.export.ExportedProgram | str | Path,
+    context: ir.Context,
+    example_inputs: tuple[torch.Tensor, ...] | None = None,
+) -> ir.Module:
+    """Reads a PyTorch model: float32, or int8 from ``quantize_int8`` or another PT2E flow.
+
+    Args:
+        source: a module (put into evaluation mode and exported), an exported program, or a path to a ``.pt2`` file.
+            Loading a ``.pt2`` unpickles parts of it: load only files you trust.
+        context: from ``create_context``.
+        example_inputs: for a module only: tensors that fix the shapes of its arguments, NCHW, batch included.
+
+    Returns:
+        A module with ``func.func @main`` on ``!torch.vtensor``, weights as ``dense<>``. Locations are the name of the
+        submodule with file and line of the model's source. ``TorchToTosa`` takes it from there.
+
+    Raises:
+        DtmmError: the model cannot be read or exported, has dynamic shapes, NaN or infinity in its parameters, or
+            the ``torch`` extra is not installed.
+    """
+    _require_extra()
+    program = _exported(source, example_inputs)
+    _reject_dynamic_shapes(program)
+    _reject_non_finite(program)
+    bytecode = _torch_dialect(program)
+    try:
+        return ir.Module.parse(bytecode, context)
+    except ir.MLIRError as error:
+        raise DtmmError(f"IREE cannot read what torch-mlir wrote: {error.message}.") from error
+
+
+def _require_extra() -> None:
+    try:
+        import torch  # noqa: F401
+        import torch_mlir.extras.fx_importer  # noqa: F401
+    except ImportError as error:
+        raise DtmmError(
+            f"reading PyTorch models needs PyTorch and torch-mlir ({error}); pip install 'dtmm-mlir[torch]'."
+        ) from error
+
+
+def _exported(source: Any, example_inputs: tuple[torch.Tensor, ...] | None) -> torch.export.ExportedProgram:
+    import torch
+
+    if isinstance(source, torch.export.ExportedProgram):
+        return source
+    if isinstance(source, str | Path):
+        return _load(Path(source))
+    if not isinstance(source, torch.nn.Module):
+        raise DtmmError(f"a {type(source).__name__} is neither a module, an exported program nor a path.")
+    if example_inputs is None:
+        raise DtmmError("a module needs example_inputs, which fix the shapes of its arguments.")
+    try:
+        return torch.export.export(source.eval(), tuple(example_inputs))
+    except Exception as error:  # whatever tracing a user's code may raise
+        raise DtmmError(f"torch.export cannot export the model: {_first_line(error)}") from error
+
+
+def _load(path: Path) -> torch.export.ExportedProgram:
+    import torch
+    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the quantized_decomposed ops
+
+    if not path.is_file():
+        raise DtmmError("there is no such file.", where=str(path))
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # zip, pickle, version and schema errors alike
+        raise DtmmError(
+            f"torch {torch.__version__} cannot load this exported program: {_first_line(error)} The file may be "
+            "truncated or come from another version of PyTorch; save it again with torch.export.save.",
+            where=str(path),
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    text = lines[0].strip() if lines else type(error).__name__
+    return text if text.endswith(".") else text + "."
+
+
+def _reject_dynamic_shapes(program: torch.export.ExportedProgram) -> None:
+    import torch
+
+    inputs = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if node.op != "placeholder" or node.name not in inputs or not isinstance(value, torch.Tensor):
+            continue
+        if any(not isinstance(size, int) for size in value.shape):
+            sizes = "x".join(str(size) for size in value.shape)
+            raise DtmmError(
+                f"the input has the dynamic shape {sizes}; export the model with fixed sizes, batch included.",
+                where=node.name,
+            )
+
+
+def _reject_non_finite(program: torch.export.ExportedProgram) -> None:
+    import torch
+
+    for name, tensor in [*program.state_dict.items(), *program.constants.items()]:
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise DtmmError("the parameter contains NaN or infinity; the training has diverged.", where=name)
+
+
+def _torch_dialect(program: torch.export.ExportedProgram) -> bytes:
+    """``program`` as bytecode of torch-mlir's, in-place ops made functional."""
+    from torch_mlir import ir as torch_ir
+    from torch_mlir.dialects import torch as torch_dialect
+    from torch_mlir.extras.fx_importer import FxImporter
+
+    context = torch_ir.Context()
+    torch_dialect.register_dialect(context)
+    importer = FxImporter(context=context, hooks=_dense_weights())
+    importer._cc = _located(context, importer._py_attr_tracker)
+    try:
+        importer.import_frozen_program(program.run_decompositions({}), func_name="main")
+    except Exception as error:  # its importer raises whatever the graph makes it
+        raise DtmmError(f"torch-mlir cannot import the model: {_first_line(error)}") from error
+    stream = io.BytesIO()
+    importer.module.operation.write_bytecode(stream)
+    return stream.getvalue()
+
+
+def _dense_weights() -> Any:
+    """Import hooks that write weights as ``dense<>``: Python cannot read ``dense_resource<>``."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
+    from torch_mlir import ir as torch_ir
+    from torch_mlir.extras.fx_importer import FxImporterHooks
+
+    elements = {
+        torch.float32: torch_ir.F32Type.get,
+        torch.int8: lambda: torch_ir.IntegerType.get_signless(8),
+        torch.int32: lambda: torch_ir.IntegerType.get_signless(32),
+        torch.int64: lambda: torch_ir.IntegerType.get_signless(64),
+    }
+
+    class DenseWeights(FxImporterHooks):
+        def resolve_literal(self, gni: Any, literal: Any, info: Any) -> Any:
+            known = isinstance(literal, torch.Tensor) and literal.dtype in elements and literal.numel() > 1
+            if not known or isinstance(literal, FakeTensor):
+                return None
+            with unset_fake_temporarily():
+                array = np.ascontiguousarray(literal.detach().cpu().numpy())
+            kind = torch_ir.RankedTensorType.get(list(array.shape), elements[literal.dtype]())
+            value = torch_ir.DenseElementsAttr.get(array, type=kind)
+            result = gni._cc.tensor_to_vtensor_type(literal)
+            return torch_ir.Operation.create(
+                "torch.vtensor.literal", results=[result], attributes={"value": value}
+            ).result
+
+    return DenseWeights()
+
+
+def _located(context: Any, tracker: Any) -> Any:
+    """The importer's cache, giving each op the submodule's name and the model's own source line."""
+    from torch_mlir import ir as torch_ir
+    from torch_mlir.extras.fx_importer import ContextCache
+
+    class Located(ContextCache):
+        def get_node_location(self, node: torch.fx.Node) -> Any:
+            frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+            own = [frame for frame in frames if not any(library in frame[0] for library in _LIBRARIES)]
+            modules = [name for name, _ in (node.meta.get("nn_module_stack") or {}).values()]
+            place = torch_ir.Location.unknown(context)
+            if own:
+                file, line = own[-1]
+                place = torch_ir.Location.file(file, int(line), 1, context)
+            name = modules[-1] if modules and modules[-1] else node.name
+            return torch_ir.Location.name(name, place, context)
+
+    return Located(context, py_attr_tracker=tracker)
