@@ -119,7 +119,7 @@ class Artifact:
     def _host(self, *inputs: np.ndarray) -> list[np.ndarray]:
         results = self._function(*(np.ascontiguousarray(value) for value in inputs))
         results = results if isinstance(results, list | tuple) else [results]
-        return [np.array(result) for result in results]
+        return [np.array(result.to_host()) for result in results]
 
     @cached_property
     def _function(self) -> Any:

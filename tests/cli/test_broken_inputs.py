@@ -117,9 +117,7 @@ def test_unknown_target(dtmm_mlir: Program, models: Path, tmp_path: Path) -> Non
 def test_missing_tool(dtmm_mlir: Program, models: Path, tmp_path: Path) -> None:
     pytest.importorskip("dtmm_mlir.deploy.mcu")
     environment = {**os.environ, "PATH": str(tmp_path)}
-    child = dtmm_mlir(
-        "compile", models / "single_conv.tflite", "--target", "cortex-m55", "-o", "out", env=environment
-    )
+    child = dtmm_mlir("compile", models / "single_conv.tflite", "--target", "cortex-m55", "-o", "out", env=environment)
     expect_error(child, "arm-none-eabi")
     expect_only(tmp_path)
 
@@ -199,7 +197,12 @@ program.run_program(broken, [], "broken")
 
 
 def test_usage_errors(dtmm_mlir: Program, models: Path) -> None:
-    for arguments in (("compile",), ("compile", "x.mlir"), ("compile", "x.mlir", "stray", "-o", "out"), ("frobnicate",)):
+    for arguments in (
+        ("compile",),
+        ("compile", "x.mlir"),
+        ("compile", "x.mlir", "stray", "-o", "out"),
+        ("frobnicate",),
+    ):
         child = dtmm_mlir(*arguments)
         assert child.returncode == 2, child.stderr
         assert "Usage:" in child.stderr
