@@ -110,7 +110,7 @@ def _executable(module: ir.Module, name: str, function: str, bindings: int) -> i
 
 def _not_empty(array: np.ndarray) -> np.ndarray:
     """IREE has no empty bindings: a table of nothing gets one entry that nobody reads."""
-    return array if array.size else np.zeros(1, array.dtype)
+    return array.reshape(-1) if array.size else np.zeros(1, array.dtype)
 
 
 def _tensor(size: int, element: str) -> ir.Type:

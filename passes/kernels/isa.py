@@ -10,6 +10,7 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.emit import Index
 
 
 @dataclass
@@ -59,6 +60,11 @@ class Isa:
         """The accumulator's lanes added up: i32 or f32."""
         element = ir.VectorType(sums.type).element_type
         return vector.ReductionOp(element, vector.CombiningKind.ADD, sums).result
+
+    def store_strided(self, values: ir.Value, buffer: ir.Value, at: Index, stride: int) -> None:
+        """Stores lane ``i`` of ``values`` at element ``at + i * stride`` of ``buffer``."""
+        for i in range(ir.VectorType(values.type).shape[0]):
+            emit.store(emit.lane(values, i), buffer, emit.add(at, i * stride))
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         """[F] int32: the shifts in the form that ``requantize`` wants them."""
@@ -113,6 +119,17 @@ class Mve(Isa):
 
     def total(self, sums: ir.Value) -> ir.Value:
         return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
+
+    def store_strided(self, values: ir.Value, buffer: ir.Value, at: Index, stride: int) -> None:
+        lanes = ir.VectorType(values.type).shape[0]
+        if lanes != 4:
+            super().store_strided(values, buffer, at, stride)
+            return
+        mask = emit.splat(1, emit.vector_type(4, ir.IntegerType.get_signless(1)))
+        type = emit.vector_type(4, emit.i32())
+        numbers = np.arange(4, dtype=np.int32) * stride
+        offsets = arith.ConstantOp(type, ir.DenseElementsAttr.get(numbers, type=type)).result
+        vector.ScatterOp(None, buffer, [emit.index(at)], offsets, mask, values)
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         shift = super().stored_shift(rescale)

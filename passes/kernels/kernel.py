@@ -28,7 +28,7 @@ class ConvKernel:
     - input: [N * H * W * C] i8 or f32
     - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
-    - parameters: [4 * F] i32: bias, multiplier, shift (``Isa.stored_shift``), runs; f32 biases as their bits
+    - parameters: [F, 4] or [4, F] i32: bias, multiplier, shift (``Isa.stored_shift``), runs; f32 biases as their bits
     - rows: the row buffer, where the layout needs one
     - output: [N * OH * OW * F] i8, i32 or f32
     """
@@ -59,6 +59,7 @@ class ConvKernel:
 
     @property
     def parameters(self) -> np.ndarray:
+        """[4, F] i32: bias, multiplier, shift and runs."""
         filters = self.geometry.f
         counts = np.zeros(filters, np.int32)
         counts[: len(self.conv.counts)] = self.conv.counts
@@ -66,7 +67,7 @@ class ConvKernel:
         multiplier = self.rescale.multiplier if self.rescale else zeros
         shift = self.isa.stored_shift(self.rescale) if self.rescale else zeros
         bias = np.ascontiguousarray(self.conv.bias).view(np.int32)
-        return np.concatenate([bias, multiplier, shift, counts])
+        return np.stack([bias, multiplier, shift, counts])
 
     # The loops.
 
@@ -120,18 +121,7 @@ class ConvKernel:
     def _offset(self, run: Index) -> ir.Value:
         return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))
 
-    def _parameter(self, kind: int, filter: Index, lanes: int | None = None) -> ir.Value:
-        """bias (0), multiplier (1), shift (2) or run count (3) of one filter, or of ``lanes`` neighbouring ones."""
-        at = emit.add(kind * self.geometry.f, filter)
-        value = (
-            emit.load_scalar(self.parameter_table, at) if lanes is None else emit.load(self.parameter_table, at, lanes)
-        )
-        if kind or self.element == "i8":
-            return value
-        real = ir.F32Type.get()
-        return arith.bitcast(real if lanes is None else emit.vector_type(lanes, real), value)
-
-    def _finish(self, sums: ir.Value, bias: ir.Value, requantization: Requantization | None) -> ir.Value:
+    def _finish(self, sums: ir.Value, bias: ir.Value, scale: Requantization) -> ir.Value:
         """Sums (vector of i32 or f32) to results: bias, rescale, clamp."""
         type = ir.VectorType(sums.type)
         if not isinstance(bias.type, ir.VectorType):
@@ -143,17 +133,12 @@ class ConvKernel:
                 sums = arith.minimumf(sums, emit.splat(self.clamp[1], type))
             return sums
         sums = arith.addi(sums, bias)
-        if self.rescale and requantization:
-            return self.isa.requantize(sums, requantization, self.rescale, self.clamp or (-128, 127))
+        if self.rescale:
+            return self.isa.requantize(sums, scale, self.rescale, self.clamp or (-128, 127))
         if self.clamp:
             sums = arith.maxsi(sums, emit.splat(self.clamp[0], type))
             sums = arith.minsi(sums, emit.splat(self.clamp[1], type))
         return sums
-
-    def _requantization(self, filter: Index, lanes: int | None = None) -> Requantization | None:
-        if self.rescale is None:
-            return None
-        return Requantization(self._parameter(1, filter, lanes), self._parameter(2, filter, lanes))
 
 
 class TableKernel(ConvKernel):
@@ -170,6 +155,16 @@ class TableKernel(ConvKernel):
     @property
     def values(self) -> np.ndarray:
         return np.concatenate([super().values, np.zeros(self.steps.elements, self.conv.values.dtype)])
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """[F, 4] i32: one filter's lie together."""
+        return super().parameters.T
+
+    def _parameter(self, kind: int, filter: Index) -> ir.Value:
+        """bias (0), multiplier (1), shift (2) or runs (3) of one filter."""
+        value = emit.load_scalar(self.parameter_table, emit.add(emit.mul(filter, 4), kind))
+        return arith.bitcast(ir.F32Type.get(), value) if kind == 0 and self.element == "f32" else value
 
     def _block(self, pixels: int, source: Index, target: Index) -> None:
         g = self.geometry
@@ -192,10 +187,9 @@ class TableKernel(ConvKernel):
         zeros = [self.isa.zero(self.element)] * pixels
         sums = emit.loop(run, end, lambda r, *sums: self._run(r, sums, source), zeros)
         totals = emit.from_lanes([self.isa.total(s) for s in sums])
-        results = self._finish(totals, self._parameter(0, filter), self._requantization(filter))
-        for p in range(pixels):
-            at = emit.add(target, emit.add(p * self.geometry.f, filter))
-            emit.store(emit.lane(results, p), self.output, at)
+        scale = Requantization(self._parameter(1, filter), self._parameter(2, filter))
+        results = self._finish(totals, self._parameter(0, filter), scale)
+        self.isa.store_strided(results, self.output, emit.add(target, filter), self.geometry.f)
         return end
 
     def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
@@ -260,11 +254,17 @@ class DepthwiseKernel(ConvKernel):
         runs = int(self.conv.counts[0])
         zeros = [emit.splat(0.0 if real else 0, type)] * pixels
         sums = emit.loop(0, runs, position, zeros) if runs else zeros
-        bias = self._parameter(0, channel, lanes)
-        requantization = self._requantization(channel, lanes)
+        bias = self._parameters(0, channel, lanes)
+        scale = Requantization(self._parameters(1, channel, lanes), self._parameters(2, channel, lanes))
         for p, total in enumerate(sums):
             at = emit.add(target, emit.add(p * self.geometry.f, channel))
-            emit.store(self._finish(total, bias, requantization), self.output, at)
+            emit.store(self._finish(total, bias, scale), self.output, at)
+
+    def _parameters(self, kind: int, channel: Index, lanes: int) -> ir.Value:
+        """bias (0), multiplier (1) or shift (2) of ``lanes`` neighbouring channels."""
+        value = emit.load(self.parameter_table, emit.add(kind * self.geometry.f, channel), lanes)
+        real = emit.vector_type(lanes, ir.F32Type.get())
+        return arith.bitcast(real, value) if kind == 0 and self.element == "f32" else value
 
 
 def _clamp(conv: PackedConvView) -> Clamp | None:
