@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
@@ -33,6 +34,8 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
     """
     signal.signal(signal.SIGTERM, _exit_on_signal)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    if not _is_debugging():
+        _quiet_libraries()
     try:
         code = command.main(arguments, prog_name=name, standalone_mode=False, obj=obj)
     except click.ClickException as error:
@@ -66,9 +69,20 @@ def progress() -> Iterator[Any]:
         yield lambda step: status.update(f"{step} ...")
 
 
+def _is_debugging() -> bool:
+    return os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
+
+
+def _quiet_libraries() -> None:
+    """Silences what torch and its relatives say about themselves, which no user of ours can do anything about."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TORCH_LOGS", "-all")  # errors only
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+
+
 def _fail(message: str, code: int = 1) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+    if _is_debugging():
         traceback.print_exc()
     sys.exit(code)
 

@@ -54,9 +54,7 @@ def _dispatch(source: Any, context: ir.Context, example_inputs: Sequence[Any] | 
     if isinstance(source, ir.Module):
         return _import_module(source, context)
     if _is_torch(source):
-        from dtmm_mlir.frontends.torch import import_torch
-
-        return import_torch(source, context, example_inputs)
+        return _import_torch(source, context, example_inputs)
     raise DtmmError(f"a model of type {type(source).__name__} cannot be compiled; give {_ACCEPTED}.")
 
 
@@ -75,9 +73,7 @@ def _import_file(path: Path, context: ir.Context, example_inputs: Sequence[Any] 
 
         return import_mlir(path, context)
     if suffix == ".pt2":
-        from dtmm_mlir.frontends.torch import import_torch
-
-        return import_torch(path, context, example_inputs)
+        return _import_torch(path, context, example_inputs)
     if suffix == ".onnx":
         raise DtmmError(
             "ONNX models are not supported: their per-channel quantized convolutions import with wrong values. "
@@ -85,6 +81,19 @@ def _import_file(path: Path, context: ir.Context, example_inputs: Sequence[Any] 
             where=str(path),
         )
     raise DtmmError(f"this kind of file is not known; give {_ACCEPTED}.", where=str(path))
+
+
+def _import_torch(source: Any, context: ir.Context, example_inputs: Sequence[Any] | None) -> ir.Module:
+    """Imports with arrays among the example inputs made tensors."""
+    from dtmm_mlir.frontends.torch import import_torch
+
+    if example_inputs is None:
+        return import_torch(source, context)
+    try:
+        import torch
+    except ImportError:
+        return import_torch(source, context)  # says what to install
+    return import_torch(source, context, tuple(torch.as_tensor(value) for value in example_inputs))
 
 
 def _import_module(source: ir.Module, context: ir.Context) -> ir.Module:
