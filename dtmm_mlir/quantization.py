@@ -92,7 +92,7 @@ class Int8Quantizer(Quantizer):
         """Accepts every model; ops without an integer form are refused when the model is compiled."""
 
     def _annotate_weighted(self, node: torch.fx.Node) -> None:
-        inputs = {node.args[0]: self._activation, node.args[1]: self._weight}
+        inputs: dict[Any, Any] = {node.args[0]: self._activation, node.args[1]: self._weight}
         self._set(node, inputs, self._output(node))
 
     def _annotate_own_range(self, node: torch.fx.Node) -> None:
@@ -107,7 +107,7 @@ class Int8Quantizer(Quantizer):
 
     def _annotate_same_range(self, node: torch.fx.Node, tensors: list[torch.fx.Node]) -> None:
         shared = SharedQuantizationSpec((tensors[0], node))
-        inputs: dict[torch.fx.Node, Any] = dict.fromkeys(tensors, shared)
+        inputs: dict[Any, Any] = dict.fromkeys(tensors, shared)
         inputs[tensors[0]] = self._activation
         self._set(node, inputs, shared)
 
@@ -117,7 +117,7 @@ class Int8Quantizer(Quantizer):
         return None if len(users) == 1 and users[0].target in _ACTIVATIONS else self._activation
 
     @staticmethod
-    def _set(node: torch.fx.Node, inputs: dict[torch.fx.Node, Any], output: Any) -> None:
+    def _set(node: torch.fx.Node, inputs: dict[Any, Any], output: Any) -> None:
         node.meta["quantization_annotation"] = QuantizationAnnotation(
             input_qspec_map=inputs, output_qspec=output, _annotated=True
         )

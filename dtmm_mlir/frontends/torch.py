@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ _LIBRARIES = ("/site-packages/torch/", "/dist-packages/torch/")
 def import_torch(
     source: torch.nn.Module | torch.export.ExportedProgram | str | Path,
     context: ir.Context,
-    example_inputs: tuple[torch.Tensor, ...] | None = None,
+    example_inputs: Sequence[torch.Tensor] | None = None,
 ) -> ir.Module:
     """Reads a PyTorch model: float32, or int8 from ``quantize_int8`` or another PT2E flow.
 
@@ -64,7 +65,7 @@ def _require_extra() -> None:
         ) from error
 
 
-def _exported(source: Any, example_inputs: tuple[torch.Tensor, ...] | None) -> torch.export.ExportedProgram:
+def _exported(source: Any, example_inputs: Sequence[torch.Tensor] | None) -> torch.export.ExportedProgram:
     import torch
 
     if isinstance(source, torch.export.ExportedProgram):

@@ -45,6 +45,8 @@ _BINARIES: dict[str, type] = {
     "aten.sub.Scalar": tosa.SubOp,
     "aten.mul.Tensor": tosa.MulOp,
     "aten.mul.Scalar": tosa.MulOp,
+    "aten.maximum": tosa.MaximumOp,
+    "aten.minimum": tosa.MinimumOp,
 }
 _DIVISIONS = ("aten.div.Tensor", "aten.div.Scalar")
 _UNARIES: dict[str, type] = {
@@ -179,7 +181,7 @@ class FloatForms:
 
     def _binary(self, op: ir.Operation) -> Tensor:
         left, right = aligned([self._operand(op, 0), self._operand(op, 1)])
-        is_sum = "aten.mul" not in name_of(op)
+        is_sum = name_of(op).startswith(("aten.add", "aten.sub"))
         if is_sum and python_value(op, 2) not in (None, 1):
             raise PassError(op, f"alpha={python_value(op, 2)} is not supported; multiply separately")
         return _elementwise(op, _BINARIES[name_of(op)], left, right)

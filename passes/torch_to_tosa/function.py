@@ -26,6 +26,7 @@ from dtmm_mlir.passes.torch_to_tosa.operands import (
     quantization,
     shape_of,
 )
+from dtmm_mlir.passes.torch_to_tosa.recompose import recompose
 from dtmm_mlir.passes.torch_to_tosa.window import CONVOLUTIONS, LINEARS
 
 _QUANTIZATION = "filterlet.quantization"
@@ -59,6 +60,7 @@ class TorchToTosa(Pass):
         for op in walk(module, "func.func"):
             function = op.opview
             if any(map(is_torch_type, [*function.type.inputs, *function.type.results])):
+                recompose(function.operation)
                 _Conversion(function).run()
 
 
@@ -82,17 +84,29 @@ class _Conversion:
     def run(self) -> None:
         arguments = [_argument_quantization(value) for value in self._block.arguments]
         results = [self._result_source(value) for value in self._return.operands]
-        new = self._create(arguments, results)
         self._check_float_ops()
+        new = self._create(arguments, results)
+        try:
+            self._fill(new, arguments, results)
+        except PassError:
+            new.erase()
+            raise
+        name = self._old.attributes["sym_name"]
+        self._old.erase()
+        new.attributes["sym_name"] = name
+
+    def _fill(
+        self,
+        new: func.FuncOp,
+        arguments: list[Quantization | None],
+        results: list[tuple[ir.Value, Quantization | None]],
+    ) -> None:
         with ir.InsertionPoint(new.entry_block):
             for old, value, parameters in zip(self._block.arguments, new.entry_block.arguments, arguments, strict=True):
                 self._tensors[old] = from_torch_order(value, parameters)
             self._convert_body()
             with self._return.location:
                 func.ReturnOp([to_torch_order(self._tensors[value]) for value, _ in results])
-        name = self._old.attributes["sym_name"]
-        self._old.erase()
-        new.attributes["sym_name"] = name
 
     def _ops(self) -> list[ir.Operation]:
         return [op.operation for op in self._block.operations]

@@ -259,11 +259,12 @@ def _accumulator_scale(
     assert kernel.scale is not None
     scale = kernel.scale * source
     scale[~kernel.values.reshape(len(scale), -1).any(axis=1)] = target
-    real = np.zeros(len(scale)) if bias is None else literal(bias)
-    if real is None:
-        if str(bias.type) != "!torch.none":
+    real = np.zeros(len(scale))
+    if bias is not None and str(bias.type) != "!torch.none":
+        array = literal(bias)
+        if array is None:
             raise PassError(op, "the bias must be a float32 constant")
-        real = np.zeros(len(scale))
+        real = array.reshape(-1)
     if not np.all(np.isfinite(real)):
         raise PassError(op, "the bias contains NaN or infinity; the training has diverged")
     stored = np.rint(real.astype(np.float64) / scale)

@@ -304,7 +304,7 @@ def test_rejects_missing_file(tmp_path):
 def test_rejects_dynamic_batch():
     batch = torch.export.Dim("batch", min=1, max=8)
     program = torch.export.export(nn.Conv2d(3, 4, 3), (torch.randn(2, 3, 8, 8),), dynamic_shapes=[{0: batch}])
-    with pytest.raises(DtmmError, match="input: .*dynamic shape"):
+    with pytest.raises(DtmmError, match=r"input: .*dynamic shape"):
         import_torch(program, create_context())
 
 
