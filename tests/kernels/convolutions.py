@@ -1,6 +1,6 @@
 """Random convolutions in the filterlet dialect and how to compile many of them at once.
 
-One module holds many functions, so that a compiler start is paid once for a batch of cases.
+A batch of them is one model, so that compiler and simulator start once for all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import func
 
 from dtmm_mlir.dialect import reference
+from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.dialect.ops import Clamp, Geometry, Rescale
 from dtmm_mlir.passes.captured import Conv
 
@@ -84,21 +85,22 @@ class Sample:
         expected = reference.conv_2d(x, weights, bias, g, zero_point, rescale, clamp)
         return Sample(case, weights, bias, zero_point, rescale, clamp, x, expected)
 
-    def build(self, name: str) -> None:
-        """``func.func @name`` with the convolution, at the current insertion point."""
+    @property
+    def input_type(self) -> ir.Type:
+        return _tensor_type(self.x)
+
+    @property
+    def output_type(self) -> ir.Type:
+        return _tensor_type(self.expected)
+
+    def build(self, x: ir.Value) -> ir.Value:
+        """The convolution of ``x`` at the current insertion point."""
         g = self.case.geometry
-        element = ir.Type.parse(self.case.element)
-        input_type = ir.RankedTensorType.get([g.n, g.h, g.w, g.c], element)
-        output = "i8" if self.rescale else "i32" if self.case.element == "i8" else "f32"
-        output_type = ir.RankedTensorType.get(g.output_shape, ir.Type.parse(output))
-        function = func.FuncOp(name, ([input_type], [output_type]))
-        block = function.add_entry_block()
-        with ir.InsertionPoint(block):
-            conv = Conv(
-                block.arguments[0], self.weights, self.bias, g.strides, g.dilations, g.pads, g.groups,
-                self.zero_point, self.rescale, self.clamp,
-            )  # fmt: skip
-            func.ReturnOp([conv.create()])
+        conv = Conv(
+            x, self.weights, self.bias, g.strides, g.dilations, g.pads, g.groups,
+            self.zero_point, self.rescale, self.clamp,
+        )  # fmt: skip
+        return conv.create()
 
 
 def _rescale(kind: str, sums: np.ndarray, random: np.random.Generator) -> Rescale | None:
@@ -117,11 +119,19 @@ def _rescale(kind: str, sums: np.ndarray, random: np.random.Generator) -> Rescal
     return Rescale(multiplier, shift, int(random.integers(-128, 128)), rounding)  # type: ignore[arg-type]
 
 
-def build_module(samples: Sequence[Sample], context: ir.Context) -> ir.Module:
-    """One function ``case_<i>`` per sample."""
-    with context, ir.Location.unknown():
+def _tensor_type(array: np.ndarray) -> ir.Type:
+    element = {"int8": "i8", "int32": "i32", "float32": "f32"}[array.dtype.name]
+    return ir.RankedTensorType.get(list(array.shape), ir.Type.parse(element))
+
+
+def build_module(samples: Sequence[Sample]) -> ir.Module:
+    """``@main`` with an argument and a result per sample."""
+    with create_context(), ir.Location.unknown():
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):
-            for i, sample in enumerate(samples):
-                sample.build(f"case_{i}")
+            types = [sample.input_type for sample in samples], [sample.output_type for sample in samples]
+            function = func.FuncOp("main", types)
+        block = function.add_entry_block()
+        with ir.InsertionPoint(block):
+            func.ReturnOp([sample.build(x) for sample, x in zip(samples, block.arguments, strict=True)])
     return module
