@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 
 import numpy as np
@@ -14,6 +16,7 @@ pytest.importorskip("torchao")
 
 import iree.compiler  # noqa: E402
 import iree.runtime  # noqa: E402
+from iree.compiler.passmanager import PassManager  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -165,18 +168,32 @@ def to_tosa(model, example_inputs=None) -> ir.Module:
 
 def compiled(module: ir.Module):
     """The function @main of ``module`` as a callable on numpy arrays."""
+    return compiled_together({"main": module})["main"]
+
+
+def compiled_together(modules: dict[str, ir.Module]) -> dict:
+    """The functions @main of ``modules``, which share a context, compiled in one go: starting a compiler costs 1 s."""
+    context = next(iter(modules.values())).context
+    with context, ir.Location.unknown():
+        together = ir.Module.create()
+        for name, module in modules.items():
+            function = next(walk(module, "func.func")).clone(ir.InsertionPoint(together.body))
+            function.attributes["sym_name"] = ir.StringAttr.get(name)
     stream = io.BytesIO()
-    module.operation.write_bytecode(stream)
+    together.operation.write_bytecode(stream)
     binary = iree.compiler.compile_str(
         stream.getvalue(),
         input_type="tosa",
         target_backends=["llvm-cpu"],
         extra_args=["--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O0"],
     )
-    context = iree.runtime.SystemContext(config=iree.runtime.Config("local-sync"))
-    context.add_vm_module(iree.runtime.VmModule.copy_buffer(context.instance, binary))
-    main = context.modules.module["main"]
-    return lambda *arrays: main(*map(np.ascontiguousarray, arrays)).to_host()
+    system = iree.runtime.SystemContext(config=iree.runtime.Config("local-sync"))
+    system.add_vm_module(iree.runtime.VmModule.copy_buffer(system.instance, binary))
+
+    def callable_of(name: str):
+        return lambda *arrays: system.modules.module[name](*map(np.ascontiguousarray, arrays)).to_host()
+
+    return {name: callable_of(name) for name in modules}
 
 
 def boundary(module: ir.Module, key: str) -> list[tuple[float, int]]:
@@ -186,16 +203,31 @@ def boundary(module: ir.Module, key: str) -> list[tuple[float, int]]:
     return [(entry["scale"].value, entry["zero_point"].value) for entry in entries]
 
 
-def steps_between(model: nn.Module, shapes: list[tuple[int, ...]]) -> int:
-    """Quantizes and compiles ``model``; the largest difference to torch's converted model in steps of the result."""
+@dataclasses.dataclass
+class Quantized:
+    """A model in int8, by torch and by this compiler."""
+
+    program: torch.export.ExportedProgram
+    module: ir.Module
+    samples: list[tuple[torch.Tensor, ...]]
+
+
+def quantized(model: nn.Module, shapes: list[tuple[int, ...]], context: ir.Context) -> Quantized:
     torch.manual_seed(0)
     samples = [tuple(torch.randn(shape) for shape in shapes) for _ in range(RUNS)]
     program = quantize_int8(randomized(model), samples, samples[0])
-    module = to_tosa(program)
-    run, reference = compiled(module), program.module()
-    inputs, ((scale, zero_point),) = boundary(module, "arg_attrs"), boundary(module, "res_attrs")
+    module = import_torch(program, context)
+    TorchToTosa()(module)
+    return Quantized(program, module, samples)
+
+
+def steps_between(model: Quantized, run) -> int:
+    """The largest difference between ``run`` and torch's converted model, in steps of the result."""
+    reference = model.program.module()
+    inputs = boundary(model.module, "arg_attrs")
+    ((scale, zero_point),) = boundary(model.module, "res_attrs")
     worst = 0
-    for sample in samples:
+    for sample in model.samples:
         stored = [
             np.clip(np.rint(tensor.numpy() / step) + zero, -128, 127).astype(np.int8)
             for tensor, (step, zero) in zip(sample, inputs, strict=True)
@@ -205,44 +237,83 @@ def steps_between(model: nn.Module, shapes: list[tuple[int, ...]]) -> int:
             for array, (step, zero) in zip(stored, inputs, strict=True)
         ]
         expected = np.rint(reference(*real).detach().numpy() / scale) + zero_point
-        worst = max(worst, int(np.abs(run(*stored).astype(int) - expected).max()))
+        result = run(*stored)
+        assert result.dtype == np.int8
+        assert result.shape == expected.shape
+        worst = max(worst, int(np.abs(result.astype(int) - expected).max()))
     return worst
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_int8_layer(name):
-    build, shape = LAYERS[name]
-    torch.manual_seed(0)
-    assert steps_between(build(), [shape]) <= 1
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_int8_op_of_two(name):
-    function, shapes = PAIRS[name]
-
+def pair_of(function) -> nn.Module:
     class Pair(nn.Module):
         def forward(self, x, y):
             return function(x, y)
 
-    assert steps_between(Pair(), shapes) <= 1
+    return Pair()
+
+
+@pytest.fixture(scope="module")
+def int8_models() -> dict:
+    """Every int8 case, quantized and compiled: name -> (model, function)."""
+    context = create_context()
+    cases = {name: (build, [shape]) for name, (build, shape) in {**LAYERS, **NETWORKS}.items()}
+    cases |= {name: (functools.partial(pair_of, function), shapes) for name, (function, shapes) in PAIRS.items()}
+    models = {}
+    for name, (build, shapes) in cases.items():
+        torch.manual_seed(0)
+        models[name] = quantized(build(), shapes, context)
+    functions = compiled_together({name: model.module for name, model in models.items()})
+    return {name: (models[name], functions[name]) for name in models}
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *PAIRS])
+def test_int8_layer(name, int8_models):
+    assert steps_between(*int8_models[name]) <= 1
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_int8_network(name):
-    build, shape = NETWORKS[name]
-    torch.manual_seed(0)
-    assert steps_between(build(), [shape]) <= 2
+def test_int8_network(name, int8_models):
+    assert steps_between(*int8_models[name]) <= 2
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *FLOATS, "depthwise_multiplier", "grouped", "avg_pool_padded"])
-def test_float_network(name):
-    build, shape = {**LAYERS, **NETWORKS, **FLOATS}[name]
-    torch.manual_seed(0)
-    model, x = randomized(build()), torch.randn(shape)
+@pytest.fixture(scope="module")
+def float_models() -> dict:
+    """Every float case, compiled: name -> (model, input, function)."""
+    context = create_context()
+    models, modules = {}, {}
+    for name, (build, shape) in {**LAYERS, **NETWORKS, **FLOATS}.items():
+        torch.manual_seed(0)
+        models[name] = (randomized(build()), torch.randn(shape))
+        modules[name] = import_torch(models[name][0], context, models[name][1:])
+        TorchToTosa()(modules[name])
+    functions = compiled_together(modules)
+    return {name: (*models[name], functions[name]) for name in models}
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *NETWORKS, *FLOATS])
+def test_float_model(name, float_models):
+    model, x, run = float_models[name]
     expected = model(x).detach().numpy()
-    result = compiled(to_tosa(model, (x,)))(x.numpy())
+    result = run(x.numpy())
     assert result.shape == expected.shape
     assert np.abs(result - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["separable", "squeezed", "multilayer"])
+def test_simplified_by_torch(name):
+    """After torch's own decomposition: the same integers as without."""
+    build, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    program = quantize_int8(randomized(build()), [torch.randn(shape)])
+    plain, simplified = import_torch(program, create_context()), import_torch(program, create_context())
+    with simplified.context:
+        decompose = "builtin.module(func.func(torch-decompose-complex-ops),canonicalize,cse)"
+        PassManager.parse(decompose).run(simplified.operation)
+    counts = []
+    for module in (plain, simplified):
+        TorchToTosa()(module)
+        counts.append(len(list(walk(module, "tosa.conv2d", "tosa.depthwise_conv2d", "tosa.rescale"))))
+    assert counts[0] == counts[1]
 
 
 def test_pruned_filterlets_stay_zero():
