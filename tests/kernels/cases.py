@@ -39,7 +39,8 @@ BATCHES: dict[str, list[Case]] = {
         Case(geometry(h, w, c, 9), 0.7, seed=h * 31 + w)
         for h, w in ((1, 1), (1, 5), (2, 2), (3, 1), (4, 4), (5, 3), (6, 7), (1, 16), (33, 2), (17, 23))
         for c in (3, 24)
-    ],
+    ]
+    + [Case(geometry(4, 180, 96, 2), 0.5, seed=1)],  # offsets beyond 16 bits
     "groups": [
         Case(geometry(8, 6, c, f, k, groups=groups, strides=(s, s)), 0.6, seed=i)
         for i, (c, f, k, groups, s) in enumerate(
