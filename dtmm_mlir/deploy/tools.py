@@ -1,0 +1,46 @@
+"""Programs that are no Python packages: the cross compiler, QEMU, the host's C compiler."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtmm_mlir.errors import DtmmError
+
+_PACKAGES = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+}
+_ERROR = re.compile(r"(?:error|fatal error|undefined reference|overflowed|ld: cannot)", re.IGNORECASE)
+
+
+def find_program(name: str) -> str:
+    """Path of the program ``name``.
+
+    Raises:
+        DtmmError: it is not installed; the message names the Debian package.
+    """
+    path = shutil.which(name)
+    if path is None:
+        package = _PACKAGES.get(name)
+        advice = f"install it, on Debian and Ubuntu with: sudo apt install {package}" if package else "install it"
+        raise DtmmError(f"the program {name} is needed for this target and is not on the PATH; {advice}.")
+    return path
+
+
+def run_program(command: Sequence[str], folder: Path) -> str:
+    """Runs a program in ``folder`` and returns what it printed, errors after output.
+
+    Raises:
+        DtmmError: it failed; with the first three lines that look like errors.
+    """
+    child = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    printed = child.stdout + child.stderr
+    if child.returncode != 0:
+        lines = printed.strip().splitlines()
+        errors = [line for line in lines if _ERROR.search(line)] or lines or [f"exit code {child.returncode}"]
+        raise DtmmError(f"{Path(command[0]).name} failed: {'; '.join(line.strip() for line in errors[:3])}")
+    return printed
