@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from dtmm_mlir.cli.arrays import read_array
 from dtmm_mlir.cli.program import progress
 from dtmm_mlir.targets import TARGETS
 
@@ -47,6 +46,7 @@ def compile_command(
     Flags after -- go to iree-compile as they are.
     """
     from dtmm_mlir import compiler
+    from dtmm_mlir.cli.arrays import read_array
 
     wrong = [flag for flag in iree_flags if not flag.startswith("-")]
     if wrong:

@@ -90,8 +90,10 @@ def command(
     """Runs passes on the MLIR text or bytecode in INPUT (stdin by default).
 
     Passes are named in --pass-pipeline or given as flags of their own, in order:
-    --filterlet-capture --filterlet-plan=target=cortex-m55 --canonicalize. Those of this project run in Python, all
-    others are IREE's. The IR goes to stdout, everything else to stderr.
+    --filterlet-capture --filterlet-plan=target=cortex-m55 --canonicalize. The IR goes to stdout, all else to stderr.
+
+    This project's passes are filterlet-torch-to-tosa, filterlet-capture, filterlet-plan, filterlet-pack,
+    filterlet-lower and filterlet-verify; all others are IREE's.
     """
     steps: list[Step] = [make_step(name, text) for name, text in context.obj]
     if pass_pipeline is not None:

@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
 
 from dtmm_mlir.errors import DtmmError
 
@@ -32,7 +31,7 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
         name: of the program.
         obj: the context object of click.
     """
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    _handle_signals()
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if not _is_debugging():
         _quiet_libraries()
@@ -42,7 +41,7 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing was written.", 130)
+        _fail("interrupted.", 130)
     except DtmmError as error:
         _fail(str(error))
     except BrokenPipeError:
@@ -61,6 +60,8 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
 @contextlib.contextmanager
 def progress() -> Iterator[Any]:
     """Yields a function that shows what is being done, on a terminal; elsewhere it does nothing."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda step: None
@@ -85,6 +86,14 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     if _is_debugging():
         traceback.print_exc()
     sys.exit(code)
+
+
+def _handle_signals() -> None:
+    """Makes Ctrl-C an exception even for a background job of a script, which starts with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _exit_on_signal)
 
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:

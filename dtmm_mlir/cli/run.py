@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtmm_mlir.artifact import Artifact, Run, load
-from dtmm_mlir.cli.arrays import check_writable, read_array, write_array
 from dtmm_mlir.cli.program import progress
 from dtmm_mlir.errors import DtmmError
+
+if TYPE_CHECKING:
+    from dtmm_mlir.artifact import Artifact, Run
 
 
 @click.command("run")
@@ -40,6 +41,9 @@ def run_command(folder: str, inputs: tuple[Path, ...], outputs: tuple[Path, ...]
     The input has exactly the model's shape and dtype; float32 given for a quantized input is quantized with the
     manifest's scale and zero point. Instructions are those of one inference, as QEMU counts them; they are not cycles.
     """
+    from dtmm_mlir.artifact import load
+    from dtmm_mlir.cli.arrays import check_writable, read_array, write_array
+
     artifact = load(folder)
     for path in outputs:
         check_writable(path)

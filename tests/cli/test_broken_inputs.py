@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -168,6 +169,16 @@ def test_interrupted_compile(models: Path, tmp_path: Path, number: signal.Signal
     _, errors = child.communicate(timeout=30)
     assert child.returncode == code
     assert "Traceback" not in errors
+    expect_only(tmp_path)
+
+
+def test_interrupted_background_job(models: Path, tmp_path: Path) -> None:
+    """A script's background job starts with SIGINT ignored."""
+    command = shlex.join(program("compile", models / "resnet12_cifar10.tflite", "-o", "out"))
+    script = f"{command} & sleep 2; kill -INT $!; wait $!"
+    child = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert child.returncode == 130
+    assert "Traceback" not in child.stderr
     expect_only(tmp_path)
 
 

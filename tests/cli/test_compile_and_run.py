@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtmm_mlir import Artifact
+from dtmm_mlir import Artifact, compile
+from dtmm_mlir.compiler import ir_after
 from tests.conftest import Program
 
 
@@ -55,6 +56,14 @@ def test_compile_to(dtmm_mlir: Program, models: Path, phase: str, text: str) -> 
     child = dtmm_mlir("compile", models / "single_conv.tflite", "--compile-to", phase)
     assert child.returncode == 0, child.stderr
     assert text in child.stdout
+
+
+@pytest.mark.parametrize("phase", ["import", "capture", "plan", "pack", "lower"])
+def test_ir_of_each_phase_is_a_model_again(models: Path, tmp_path: Path, single_conv_data: dict, phase: str) -> None:
+    path = tmp_path / "again.mlir"
+    path.write_text(ir_after(models / "single_conv.tflite", phase))
+    outputs = compile(path).run(single_conv_data["inputs"])
+    np.testing.assert_array_equal(outputs, single_conv_data["expected"])
 
 
 def test_compile_to_folder(dtmm_mlir: Program, models: Path, tmp_path: Path) -> None:
