@@ -77,6 +77,6 @@ def _type_bytes(text: str, context: ir.Context) -> int:
     if isinstance(parsed, ir.ShapedType):
         count, element = int(np.prod(parsed.shape, dtype=np.int64)), parsed.element_type
     width = getattr(element, "width", 0)
-    if width % 8 != 0 and width != 1 or width == 0:
+    if width not in (1, 8, 16, 32, 64):
         raise ValueError(f"constants of element type {element} are not supported")
     return count * max(width // 8, 1)

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dtmm_mlir.deploy.library import Library
-from dtmm_mlir.deploy.schedule import ALIGNMENT, Copy, Dispatch, Fill, Kind, Range, Resource, Schedule, Step, Tensor, align
+from dtmm_mlir.deploy.schedule import (
+    ALIGNMENT,
+    Copy,
+    Dispatch,
+    Fill,
+    Kind,
+    Range,
+    Resource,
+    Schedule,
+    Step,
+    Tensor,
+    align,
+)
 from dtmm_mlir.errors import DtmmError
 
 _MARK = 0x6D6D_7464
@@ -94,7 +106,8 @@ class CSource:
             f"dtmm_status_t {self.name}_init(void *arena, size_t arena_size);",
             "",
             "/* One inference. Everything is checked again; outputs may not overlap inputs or the arena. */",
-            f"dtmm_status_t {self.name}_run(void *arena, size_t arena_size, const void *const inputs[], void *const outputs[]);",
+            f"dtmm_status_t {self.name}_run(void *arena, size_t arena_size, const void *const inputs[],",
+            f"{' ' * len(f'dtmm_status_t {self.name}_run(')}void *const outputs[]);",
             "",
             "#ifdef __cplusplus",
             "}",
@@ -122,12 +135,13 @@ class CSource:
         table = self._dispatch_table()
         constants = self.schedule.constants
         lines = [
-            f"/* Model '{self.name}': its schedule, a straight line of calls, and its constants. Written by dtmm-mlir. */",
+            f"/* Model '{self.name}': the schedule, a straight line of calls, and the constants. Written by dtmm-mlir. */",
             f'#include "{self.name}.h"',
             "",
             "#include <string.h>",
             "",
-            f"const dtmm_library_header_t **{self.library.query}(uint32_t max_version, const dtmm_environment_t *environment);",
+            f"const dtmm_library_header_t **{self.library.query}(uint32_t max_version,",
+            f"{' ' * len(f'const dtmm_library_header_t **{self.library.query}(')}const dtmm_environment_t *environment);",
             "",
             *(f"static const uint32_t constants_{i}[{_words(data)}];" for i, data in enumerate(constants) if data),
             "",
@@ -273,8 +287,10 @@ class CSource:
         lines = []
         for step in steps:
             if isinstance(step, Fill):
-                pattern = int.from_bytes(step.pattern, "little")
-                lines.append(f"  TRY(dtmm_fill(&run, {self._range_name(step.target)}, {pattern:#x}u, {len(step.pattern)}));")
+                target, pattern = self._range_name(step.target), int.from_bytes(step.pattern, "little")
+                lines.append(
+                    f"  TRY(dtmm_fill(&run, {target}, {pattern:#x}{'u' if len(step.pattern) < 8 else 'ull'}, {len(step.pattern)}));"
+                )
             elif isinstance(step, Copy):
                 source, target = self._range_name(step.source), self._range_name(step.target)
                 lines.append(f"  TRY(dtmm_copy(&run, {source}, {target}));")

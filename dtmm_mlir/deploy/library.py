@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
 
 from dtmm_mlir.errors import DtmmError
@@ -75,10 +76,10 @@ class _ObjectFile:
         self._symbols = next(s for s in self._sections if isinstance(s, SymbolTableSection))
         self._pointers: dict[_Address, _Address] = {}
         for section in self._sections:
-            if section["sh_type"] in ("SHT_REL", "SHT_RELA"):
+            if isinstance(section, RelocationSection):
                 self._read_relocations(section)
 
-    def _read_relocations(self, section: Section) -> None:
+    def _read_relocations(self, section: RelocationSection) -> None:
         target = section["sh_info"]
         if self._sections[target].name.startswith((".text", ".ARM")):
             return

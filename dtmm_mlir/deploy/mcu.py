@@ -119,12 +119,13 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
     common = [*target.iree_flags(), f"--iree-llvmcpu-static-library-output-path={name}_library.o"]
     with tempfile.TemporaryDirectory(prefix="dtmm-") as temporary:
         folder = Path(temporary)
-        half = folder / f"{name}.mlir"
-        iree_compile.run(module_path, half, [*common, "--compile-to=executable-targets", *flags])
-        with ir.Context() as context:
-            schedule = read_schedule(ir.Module.parse(half.read_text(), context))
-        command = [str(iree_compile.tool()), half.name, "-o", f"{name}.vmfb", "--compile-from=executable-targets"]
-        run_program([*command, *common, *map(_absolute_dump, flags)], folder)
+        half = folder / f"{name}.mlirbc"
+        first = ["--compile-to=executable-targets", "--emit-mlir-bytecode"]  # text would lose the locations
+        iree_compile.run(module_path, half, [*common, *first, *flags])
+        schedule = read_schedule(ir.Module.parse(half.read_bytes(), ir.Context()))
+        second = ["--compile-from=executable-targets", "--iree-vm-bytecode-module-strip-source-map"]
+        command = [str(iree_compile.tool()), half.name, "-o", f"{name}.vmfb", *common, *second]
+        run_program([*command, *map(_absolute_dump, flags)], folder)
         for suffix in ("_library.o", "_library.h", ".vmfb"):
             shutil.copyfile(folder / f"{name}{suffix}", out / f"{name}{suffix}")
     return schedule
@@ -137,8 +138,7 @@ def _absolute_dump(flag: str) -> str:
 
 
 def _copy_runtime(out: Path, board: Board) -> None:
-    runtime = Path(str(files("dtmm_mlir"))) / "runtime"
-    runtime = runtime if runtime.is_dir() else Path(str(files("dtmm_mlir").joinpath("runtime")))
+    runtime = Path(str(files("dtmm_mlir").joinpath("runtime")))
     shutil.copytree(runtime / "include" / "dtmm", out / "dtmm" / "include" / "dtmm", dirs_exist_ok=True)
     shutil.copytree(runtime / "src", out / "dtmm" / "src", dirs_exist_ok=True)
     shutil.copytree(runtime / "boards" / "common", out / "board", dirs_exist_ok=True)

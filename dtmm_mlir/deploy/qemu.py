@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ EXACT, SYSTICK = "exact", "systick"
 _DTYPES = {"i1": "?", "i8": "i1", "i16": "<i2", "i32": "<i4", "i64": "<i8", "f16": "<f2", "f32": "<f4", "f64": "<f8"}
 _COUNTS = "counts.txt"
 _FAULT_EXIT = 99
+_CALIBRATION_INSTRUCTIONS = 1_000_000  # as in runtime/boards/common/harness.c
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run(folder: Path, cases: Sequence[Sequence[np.ndarray]], time_limit: float =
         if (work / _COUNTS).exists():
             steps, instructions = _exact_counts(record, (work / _COUNTS).read_text())
             return QemuResult(outputs, instructions, EXACT, steps, figures["stack"])
-        return QemuResult(outputs, figures["systick"] or None, SYSTICK, (), figures["stack"])
+        return QemuResult(outputs, _estimate(figures), SYSTICK, (), figures["stack"])
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -155,6 +157,13 @@ def _figures(printed: str) -> dict[str, int]:
     return figures
 
 
+def _estimate(figures: dict[str, int]) -> int | None:
+    """Instructions of an inference from the timer's ticks; coarse, as a tick lasts several instructions."""
+    if figures["systick"] == 0 or figures["calibration"] == 0:
+        return None
+    return round(figures["systick"] * _CALIBRATION_INSTRUCTIONS / figures["calibration"])
+
+
 def _outputs(record: dict[str, Any], data: bytes, count: int) -> list[list[np.ndarray]]:
     """Splits the output file by inference and output."""
     results, offset = [], 0
@@ -178,7 +187,7 @@ def _exact_counts(record: dict[str, Any], text: str) -> tuple[tuple[tuple[str, i
     marks = [(names[int(line.split()[0], 16)], int(line.split()[1])) for line in text.splitlines()]
     begin = max(index for index, (name, _) in enumerate(marks) if name == "dtmm_inference_begin")
     inference = marks[begin:]
-    counts = [after - before for (_, before), (_, after) in zip(inference[1:-1], inference[2:], strict=True)]
+    counts = [after - before for (_, before), (_, after) in pairwise(inference[1:])]
     steps = tuple(zip(record["image"]["steps"], counts, strict=True))
     return steps, inference[-1][1] - inference[0][1]
 

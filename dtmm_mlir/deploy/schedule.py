@@ -8,6 +8,7 @@ public function. An op that is not understood is an error that names it.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,8 @@ from dtmm_mlir.passes.base import location_text
 ALIGNMENT = 64
 """Bytes. IREE's dispatches assume that every resource starts at a multiple of it."""
 
-_READ, _WRITE = 1, 2  # bits of a dispatch's resource_accesses
+_WRITE = 2  # bit of a dispatch's resource_accesses
+_TOP_LEVEL = ("util.global", "hal.executable", "util.initializer", "util.func")
 
 
 class Kind(enum.Enum):
@@ -220,27 +222,28 @@ class _Reader:
         self.initializing = False
 
     def read(self) -> Schedule:
-        functions = []
+        ops: dict[str, list[ir.Operation]] = {name: [] for name in _TOP_LEVEL}
         for view in self.module.body.operations:
             op = view.operation
-            if op.name == "util.global":
-                self._declare_global(op)
-            elif op.name == "util.initializer":
-                self._run_initializer(op)
-            elif op.name == "hal.executable":
-                self._declare_executable(op)
-            elif op.name == "util.func":
-                functions.append(op)
-            else:
+            if op.name not in ops:
                 raise _error(op, "this op has no place in a static schedule.")
+            ops[op.name].append(op)
+        for op in ops["util.global"]:
+            self._declare_global(op)
+        for op in ops["hal.executable"]:
+            self._declare_executable(op)
+        for op in ops["util.initializer"]:
+            self._run_initializer(op)
         self.schedule.initial_steps, self.steps = self.steps, []
         self.schedule.persistent_bytes = self.arena.live_end
-        public = [op for op in functions if _string(op, "sym_visibility", "public") == "public"]
+        public = [op for op in ops["util.func"] if _string(op, "sym_visibility", "public") == "public"]
         if len(public) != 1:
             names = ", ".join(_string(op, "sym_name") for op in public) or "none"
             raise DtmmError(f"the model must have exactly one public function; it has {names}.")
         self._run_function(public[0])
         self.schedule.steps = self.steps
+        if not self.schedule.dispatches:
+            raise DtmmError("the model computes nothing: its results are inputs or constants.")
         self.schedule.constants = [bytes(constant) for constant in self.constants]
         self.schedule.arena_bytes = self.arena.peak
         return self.schedule
@@ -270,18 +273,32 @@ class _Reader:
                 user = use.owner.operation
                 if user.name == "stream.tensor.import":
                     inputs[index] = self._tensor(user, "result_encoding")
-        for index, tensor in enumerate(inputs):
-            if tensor is None:
-                raise _error(op, f"argument {index} is not a tensor that the function reads.")
-        self.schedule.inputs = [tensor for tensor in inputs if tensor is not None]
+        self.schedule.inputs = [
+            self._declared_input(op, index) if tensor is None else tensor for index, tensor in enumerate(inputs)
+        ]
         self._claim_outputs(op)
         for index, exported in enumerate(self._run_blocks(op)):
+            if isinstance(exported, _Argument):  # handed through
+                exported = self._exported_argument(exported)
             if not isinstance(exported, _Exported):
                 raise _error(op, f"result {index} is not a tensor.")
             self.schedule.outputs.append(exported.tensor)
             target = Range(Resource(Kind.OUTPUT, index), 0, exported.tensor.bytes)
             if exported.source != target:
                 self.steps.append(Copy(exported.source.part(0, exported.tensor.bytes), target))
+
+    def _declared_input(self, op: ir.Operation, index: int) -> Tensor:
+        """The type of an argument that is never read, from the signature IREE keeps as text."""
+        reflection = ir.DictAttr(op.attributes["iree.reflection"]) if "iree.reflection" in op.attributes else {}
+        text = ir.StringAttr(reflection["iree.abi.declaration"]).value if "iree.abi.declaration" in reflection else ""
+        match = re.search(rf"%input{index}: (tensor<[^>]*>)", text)
+        if match is None:
+            raise _error(op, f"argument {index} is not a tensor.")
+        return self._tensor_of(op, ir.Type.parse(match.group(1), op.context))
+
+    def _exported_argument(self, argument: _Argument) -> _Exported:
+        tensor = self.schedule.inputs[argument.index]
+        return _Exported(Range(Resource(Kind.INPUT, argument.index), 0, tensor.bytes), tensor)
 
     def _claim_outputs(self, function: ir.Operation) -> None:
         """Lets allocations that are returned whole lie in the caller's buffers instead of the arena."""
@@ -365,7 +382,9 @@ class _Reader:
 
     def _tensor(self, op: ir.Operation, attribute: str) -> Tensor:
         """The type in an encoding attribute of an import or export."""
-        encoding = ir.TypeAttr(op.attributes[attribute]).value
+        return self._tensor_of(op, ir.TypeAttr(op.attributes[attribute]).value)
+
+    def _tensor_of(self, op: ir.Operation, encoding: ir.Type) -> Tensor:
         if not isinstance(encoding, ir.RankedTensorType) or not encoding.has_static_shape:
             raise _error(op, f"{encoding} is no tensor of static shape; give every dimension a size.")
         shape, element_type = tuple(encoding.shape), str(encoding.element_type)
