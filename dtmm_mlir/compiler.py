@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class _Job:
     def build(self, folder: Path) -> None:
         """Fills the empty ``folder`` with an artifact."""
         lowering = self.lowering()
-        sizes: dict[str, int | None] = {"flash_bytes": None, "arena_bytes": None}
+        sizes: dict[str, Any] = {"flash_bytes": None, "arena_bytes": None, "memory": None}
         if self.compile_to is not None:
             text = self.intermediate(lowering, self.compile_to)
             (folder / f"model.{self.compile_to}.mlir").write_text(text)
@@ -143,7 +143,7 @@ class _Job:
             iree_compile.run(source, output, flags)
             return output.read_text()
 
-    def compile(self, lowering: _Lowering, folder: Path) -> dict[str, int | None]:
+    def compile(self, lowering: _Lowering, folder: Path) -> dict[str, Any]:
         """Writes the compiled model; returns the manifest's sizes."""
         with tempfile.TemporaryDirectory(prefix="dtmm-") as scratch:
             source = Path(scratch, "model.mlirbc")
@@ -155,7 +155,8 @@ class _Job:
             from dtmm_mlir.deploy import mcu
 
             image = mcu.build(source, self.target, folder, iree_flags=self.flags)
-            return {"flash_bytes": image.flash, "arena_bytes": image.arena}
+            memory = {name: size for name, size in asdict(image).items() if isinstance(size, int)}
+            return {"flash_bytes": image.flash, "arena_bytes": image.arena, "memory": memory}
 
     @property
     def flags(self) -> list[str]:
@@ -163,7 +164,7 @@ class _Job:
         dump = [] if self.dump_phases_to is None else [f"--dump-compilation-phases-to={self.dump_phases_to}"]
         return [*dump, *self.iree_flags]
 
-    def write_manifest(self, lowering: _Lowering, sizes: dict[str, int | None], folder: Path) -> None:
+    def write_manifest(self, lowering: _Lowering, sizes: dict[str, Any], folder: Path) -> None:
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
         manifest = {
             "schema_version": SCHEMA_VERSION,

@@ -116,7 +116,6 @@ def test_unknown_target(dtmm_mlir: Program, models: Path, tmp_path: Path) -> Non
 
 
 def test_missing_tool(dtmm_mlir: Program, models: Path, tmp_path: Path) -> None:
-    pytest.importorskip("dtmm_mlir.deploy.mcu")
     environment = {**os.environ, "PATH": str(tmp_path)}
     child = dtmm_mlir("compile", models / "single_conv.tflite", "--target", "cortex-m55", "-o", "out", env=environment)
     expect_error(child, "arm-none-eabi")
