@@ -106,8 +106,11 @@ class CSource:
             f"dtmm_status_t {self.name}_init(void *arena, size_t arena_size);",
             "",
             "/* One inference. Everything is checked again; outputs may not overlap inputs or the arena. */",
-            f"dtmm_status_t {self.name}_run(void *arena, size_t arena_size, const void *const inputs[],",
-            f"{' ' * len(f'dtmm_status_t {self.name}_run(')}void *const outputs[]);",
+            *_prototype(
+                f"dtmm_status_t {self.name}_run",
+                "void *arena, size_t arena_size",
+                "const void *const inputs[], void *const outputs[]",
+            ),
             "",
             "#ifdef __cplusplus",
             "}",
@@ -135,13 +138,16 @@ class CSource:
         table = self._dispatch_table()
         constants = self.schedule.constants
         lines = [
-            f"/* Model '{self.name}': the schedule, a straight line of calls, and the constants. Written by dtmm-mlir. */",
+            f"/* Model '{self.name}': its schedule as straight-line code, its constants. Written by dtmm-mlir. */",
             f'#include "{self.name}.h"',
             "",
             "#include <string.h>",
             "",
-            f"const dtmm_library_header_t **{self.library.query}(uint32_t max_version,",
-            f"{' ' * len(f'const dtmm_library_header_t **{self.library.query}(')}const dtmm_environment_t *environment);",
+            *_prototype(
+                f"const dtmm_library_header_t **{self.library.query}",
+                "uint32_t max_version",
+                "const dtmm_environment_t *environment",
+            ),
             "",
             *(f"static const uint32_t constants_{i}[{_words(data)}];" for i, data in enumerate(constants) if data),
             "",
@@ -288,9 +294,7 @@ class CSource:
         for step in steps:
             if isinstance(step, Fill):
                 target, pattern = self._range_name(step.target), int.from_bytes(step.pattern, "little")
-                lines.append(
-                    f"  TRY(dtmm_fill(&run, {target}, {pattern:#x}{'u' if len(step.pattern) < 8 else 'ull'}, {len(step.pattern)}));"
-                )
+                lines.append(f"  TRY(dtmm_fill(&run, {target}, {pattern:#x}ull, {len(step.pattern)}));")
             elif isinstance(step, Copy):
                 source, target = self._range_name(step.source), self._range_name(step.target)
                 lines.append(f"  TRY(dtmm_copy(&run, {source}, {target}));")
@@ -298,6 +302,12 @@ class CSource:
                 lines.append(f"  TRY(dtmm_call(&run, &dispatches[{dispatch}])); /* {step.name} */")
                 dispatch += 1
         return lines
+
+
+def _prototype(name: str, *parameters: str) -> list[str]:
+    """A declaration with each of ``parameters`` on a line."""
+    separator = ",\n" + " " * (len(name) + 1)
+    return f"{name}({separator.join(parameters)});".split("\n")
 
 
 def _resource_name(resource: Resource) -> str:

@@ -7,17 +7,8 @@ from string import Template
 
 from dtmm_mlir.targets import Target
 
-CFLAGS = (
-    "-std=c11",
-    "-Os",
-    "-ffunction-sections",
-    "-fdata-sections",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-Idtmm/include",
-    "-I.",
-)
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+CFLAGS = ("-std=c11", "-Os", "-ffunction-sections", "-fdata-sections", *WARNINGS, "-Idtmm/include", "-I.")
 LINK_FLAGS = ("-nostartfiles", "-Wl,--gc-sections,-z,noexecstack", "-Lboard", "-Tboard/link.ld")
 
 RUNTIME = ("dtmm_begin", "dtmm_call", "dtmm_copy", "dtmm_fill", "dtmm_status_text")
