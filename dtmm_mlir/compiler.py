@@ -32,6 +32,8 @@ OWN_PHASES = ("import", "capture", "plan", "pack", "lower")
 
 PHASES = (*OWN_PHASES, *iree_compile.PHASES)
 
+_OWN_FLAGS = ("o", "compile-from", "compile-to", "output-format")
+
 Progress = Callable[[str], None]
 
 
@@ -111,6 +113,9 @@ class _Job:
     def __post_init__(self) -> None:
         if self.compile_to is not None and self.compile_to not in PHASES:
             raise DtmmError(f"there is no phase '{self.compile_to}'; known ones are {', '.join(PHASES)}.")
+        for flag in self.iree_flags:
+            if flag.lstrip("-").partition("=")[0] in _OWN_FLAGS:
+                raise DtmmError(f"the flag {flag} of iree-compile is set by dtmm-mlir; use its own option instead.")
 
     def build(self, folder: Path) -> None:
         """Fills the empty ``folder`` with an artifact."""

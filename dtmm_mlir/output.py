@@ -27,7 +27,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         DtmmError: before the block runs, where ``path`` cannot be written or holds something else than an artifact.
     """
-    path = Path(os.path.abspath(path))
+    path = Path(path).resolve()
     _check_replaceable(path)
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
@@ -58,8 +58,9 @@ def _check_replaceable(path: Path) -> None:
     for place in places:
         if not os.access(place, os.W_OK | os.X_OK) or not place.stat().st_mode & 0o222:
             raise _unwritable(path, f"'{place}' is read-only")
-    if path.exists() and os.path.ismount(path):
-        raise _unwritable(path, "it is a mount point, which cannot be replaced; choose a folder below it")
+    if path.exists() and (os.path.ismount(path) or Path.cwd().is_relative_to(path)):
+        what = "a mount point" if os.path.ismount(path) else "the working directory"
+        raise _unwritable(path, f"it is {what}, which cannot be replaced; choose a folder below it")
     if path.exists() and any(path.iterdir()) and not (path / MANIFEST).is_file():
         raise DtmmError(
             "the output folder holds other files and no artifact; choose a new or an empty folder, because it is "

@@ -138,6 +138,21 @@ def test_atomic_folder_undoes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_atomic_folder_follows_links_and_spares_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with atomic_folder(tmp_path / "link") as folder:
+        (folder / "file").write_text("")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "file").exists()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(DtmmError, match="the working directory"), atomic_folder(Path()):
+        pass
+
+
 def test_import_is_light() -> None:
     code = "import sys, dtmm_mlir; print(sorted({'numpy', 'torch', 'iree.compiler', 'click'} & set(sys.modules)))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

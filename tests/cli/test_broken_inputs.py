@@ -184,6 +184,13 @@ def test_no_artifact(dtmm_mlir: Program, tmp_path: Path) -> None:
     expect_error(dtmm_mlir("run", "nowhere", "--input", "x.npy"), "manifest.json is missing")
 
 
+def test_flags_that_are_ours(dtmm_mlir: Program, models: Path, tmp_path: Path) -> None:
+    for flag in ("--compile-to=flow", "-o=elsewhere"):
+        child = dtmm_mlir("compile", models / "single_conv.tflite", "-o", "out", "--", flag)
+        expect_error(child, flag, "use its own option")
+    expect_only(tmp_path)
+
+
 def test_missing_file(dtmm_mlir: Program) -> None:
     expect_error(dtmm_mlir("compile", "nothing.tflite", "-o", "out"), "no such file")
     expect_error(dtmm_mlir("compile", "model.onnx", "-o", "out"), "no such file")
