@@ -32,7 +32,8 @@ _ACTIVATIONS = (
     _aten.hardtanh_.default, _aten.clamp.default, _aten.clamp_.default, _aten.clamp_min.default,
 )  # fmt: skip
 _OWN_RANGE = (
-    _aten.add.Tensor, _aten.add_.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.mul_.Tensor, _aten.mean.dim,
+    _aten.add.Tensor, _aten.add_.Tensor, _aten.sub.Tensor, _aten.div.Tensor, _aten.mul.Tensor,
+    _aten.mul_.Tensor, _aten.mean.dim,
     _aten.adaptive_avg_pool2d.default, _aten.sigmoid.default, _aten.tanh.default, _aten.silu.default,
     _aten.silu_.default, _aten.hardswish.default, _aten.hardswish_.default, _aten.hardsigmoid.default,
     _aten.gelu.default, _aten.leaky_relu.default, _aten.leaky_relu_.default,
@@ -130,8 +131,8 @@ def quantize_int8(
 
     Args:
         model: a float32 model; it is put into evaluation mode. Batch normalization is folded into convolutions.
-        calibration_inputs: representative inputs, NCHW: tensors, or tuples of tensors for several arguments. Larger
-            batches than that of ``example_inputs`` are split.
+        calibration_inputs: representative inputs, NCHW: tensors or arrays, or tuples of them for several arguments.
+            Larger batches than that of ``example_inputs`` are split.
         example_inputs: fixes the shapes; by default the first sample of the first calibration input.
 
     Returns:
@@ -171,7 +172,8 @@ def _leaves_output(node: torch.fx.Node) -> bool:
 
 
 def _as_tuple(item: Any) -> tuple[torch.Tensor, ...]:
-    return tuple(item) if isinstance(item, tuple | list) else (item,)
+    items = item if isinstance(item, tuple | list) else (item,)
+    return tuple(torch.as_tensor(value) for value in items)
 
 
 def _split(sample: tuple[torch.Tensor, ...], examples: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -22,7 +22,7 @@ from dtmm_mlir.dialect.constants import defining_op
 from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.torch_to_tosa import build
 from dtmm_mlir.passes.torch_to_tosa.convolution import convolve, linear_input, linear_parameters
-from dtmm_mlir.passes.torch_to_tosa.functions import FUNCTIONS, evaluate
+from dtmm_mlir.passes.torch_to_tosa.functions import TABLES, evaluate
 from dtmm_mlir.passes.torch_to_tosa.layout import Tensor, aligned, axis_of, reshaped, to_torch_order
 from dtmm_mlir.passes.torch_to_tosa.movement import CONCATENATION, MOVEMENTS, concatenate, is_activation, move
 from dtmm_mlir.passes.torch_to_tosa.operands import (
@@ -67,7 +67,7 @@ class IntegerForms:
             **dict.fromkeys(LINEARS, self._linear),
             **dict.fromkeys(_ADDITIONS, self._addition),
             **dict.fromkeys(AVERAGE_POOLS, self._average_pool),
-            **dict.fromkeys(FUNCTIONS, self._table),
+            **dict.fromkeys(TABLES, self._table),
             "aten.mul.Tensor": self._product,
             "aten.mean.dim": self._mean,
             CONCATENATION: self._concatenation,
@@ -186,7 +186,9 @@ class IntegerForms:
         return Tensor(value, shape_of(op.results[0]), target, factors[0].flattened)
 
     def _mean(self, op: ir.Operation, target: Quantization) -> Tensor:
-        return reshaped(_mean_of(op, self._operand(op, 0), python_value(op, 1), target), shape_of(op.results[0]))
+        tensor = self._operand(op, 0)
+        dimensions = python_value(op, 1) or list(range(len(tensor.shape)))
+        return reshaped(_mean_of(op, tensor, dimensions, target), shape_of(op.results[0]))
 
     def _average_pool(self, op: ir.Operation, target: Quantization) -> Tensor:
         tensor = self._operand(op, 0)
