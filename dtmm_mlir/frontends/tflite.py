@@ -123,8 +123,8 @@ def _convert(path: Path, shapes: dict[str, tuple[int, ...]]) -> bytes:
     """TOSA bytecode of the model, made in a child process."""
     with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
         output = Path(folder, "model.mlirbc")
-        program = [sys.executable, "-P", Path(__file__).with_name("_tflite_converter.py")]  # -P: we have a torch.py here
-        command = [*program, path, output, json.dumps(shapes)]
+        program = Path(__file__).with_name("_tflite_converter.py")
+        command = [sys.executable, "-P", program, path, output, json.dumps(shapes)]  # -P: there is a torch.py beside it
         child = subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace")
         if "not a valid Flatbuffer" in child.stderr:
             raise _broken(path)

@@ -140,15 +140,23 @@ class Mve(Isa):
         return bool((rescale.shift > 31).all())
 
     def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
-        lanes = ir.VectorType(sums.type).shape[0]
-        if lanes > 4 or not self._is_fast(rescale):
+        """As on any instruction set, for up to four lanes."""
+        if not self._is_fast(rescale):
             return super().requantize(sums, by, rescale, clamp)
+        lanes = ir.VectorType(sums.type).shape[0]
         type = emit.vector_type(4, emit.i32())
         zero, one = emit.splat(0, emit.i32()), emit.splat(1, emit.i32())
-        if lanes < 4:
-            sums = emit.from_lanes([*(emit.lane(sums, i) for i in range(lanes)), *[zero] * (4 - lanes)])
-        multiplier = by.multiplier
-        if not isinstance(multiplier.type, ir.VectorType):
+
+        def whole(value: ir.Value) -> ir.Value:
+            """A vector of fewer than four lanes filled up with zeros."""
+            if lanes == 4:
+                return value
+            return emit.from_lanes([*(emit.lane(value, i) for i in range(lanes)), *[zero] * (4 - lanes)])
+
+        sums, multiplier, shift = whole(sums), by.multiplier, by.shift
+        if isinstance(multiplier.type, ir.VectorType):
+            multiplier, shift = whole(multiplier), whole(shift)
+        else:
             multiplier = emit.broadcast(multiplier, type)
         # Single rounding truncates first and rounds in the shift. Double rounding also rounds the product, and takes
         # one off a negative one, which makes the shift's ties go away from zero.
@@ -158,10 +166,8 @@ class Mve(Isa):
             value = _intrinsic(type, "llvm.sadd.sat.v4i32", value, sign)
         else:
             value = _intrinsic(type, "llvm.arm.mve.vqdmulh.v4i32", sums, multiplier)
-        if isinstance(by.shift.type, ir.VectorType):
-            shifted = _intrinsic(type, "llvm.arm.mve.vshl.vector.v4i32.v4i32", value, by.shift, zero, one, zero)
-        else:
-            shifted = _intrinsic(type, "llvm.arm.mve.vshl.scalar.v4i32", value, by.shift, zero, one, zero)
+        kind = "vector.v4i32.v4i32" if isinstance(shift.type, ir.VectorType) else "scalar.v4i32"
+        shifted = _intrinsic(type, f"llvm.arm.mve.vshl.{kind}", value, shift, zero, one, zero)
         value = arith.addi(shifted, emit.splat(rescale.output_zero_point, type))
         value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
         value = arith.trunci(emit.vector_type(4, ir.IntegerType.get_signless(8)), value)
