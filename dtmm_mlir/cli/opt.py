@@ -133,7 +133,7 @@ def split_pass_flags(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     rest, passes = [], []
     for argument in argv:
-        if re.match(r"-[a-z]{2}", argument) and not Path(argument[2:]).suffix:
+        if re.match(r"-[a-np-z][a-z]", argument):  # -oFILE stays
             argument = "-" + argument
         flag, _, value = argument.partition("=")
         if flag.startswith("--") and flag != "--" and flag not in known:

@@ -1,6 +1,7 @@
 // RUN: dtmm-opt %s --pass-pipeline='builtin.module(canonicalize,func.func(cse))' | filecheck %s
 // RUN: dtmm-opt %s --canonicalize --cse | filecheck %s
 // RUN: dtmm-opt -canonicalize -cse < %s | filecheck %s
+// RUN: dtmm-opt -pass-pipeline='builtin.module(canonicalize,cse)' %s -o%t.mlir && filecheck %s < %t.mlir
 // RUN: dtmm-opt %s --canonicalize --emit-bytecode -o %t.mlirbc && dtmm-opt %t.mlirbc --cse | filecheck %s
 
 // CHECK-LABEL: func.func @twice
