@@ -25,6 +25,18 @@ func.func @main(%x: tensor<1x4x4x2xi8>, %w: tensor<3x1x1x2xi8>, %b: tensor<3xi32
 }
 """
 
+INCONSISTENT_FILTERLET_OP = """
+func.func @main(%x: tensor<1x4x4x2xi8>) -> tensor<1x4x4x3xi32> {
+  %w = arith.constant dense<1> : tensor<3x1x1x2xi8>
+  %b = arith.constant dense<1> : tensor<4xi32>
+  %0 = "filterlet.conv_2d"(%x, %w, %b) {
+    strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, groups = 1 : i64,
+    input_zero_point = 0 : i32, rescale, clamp
+  } : (tensor<1x4x4x2xi8>, tensor<3x1x1x2xi8>, tensor<4xi32>) -> tensor<1x4x4x3xi32>
+  return %0 : tensor<1x4x4x3xi32>
+}
+"""
+
 NAN_WEIGHTS = """
 func.func @main(%x: tensor<1x4x4x1xf32>) -> tensor<1x4x4x2xf32> {
   %w = arith.constant dense<[[[[0x7FC00000, 1.0]]]]> : tensor<1x1x1x2xf32>
@@ -74,6 +86,8 @@ def test_pt2_of_another_version(dtmm_mlir: Program, tmp_path: Path) -> None:
 def test_bad_filterlet_op(dtmm_mlir: Program, tmp_path: Path) -> None:
     (tmp_path / "model.mlir").write_text(BAD_FILTERLET_OP)
     expect_error(dtmm_mlir("compile", "model.mlir", "-o", "out"), "model.mlir:3:8", "is expected but not provided")
+    (tmp_path / "model.mlir").write_text(INCONSISTENT_FILTERLET_OP)
+    expect_error(dtmm_mlir("compile", "model.mlir", "-o", "out"), "model.mlir:5:8", "bias must have 3 elements")
     expect_only(tmp_path, "model.mlir")
 
 
