@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
@@ -59,7 +60,7 @@ def read_library(path: Path) -> Library:
     with path.open("rb") as file:
         try:
             return _ObjectFile(ELFFile(file)).library()
-        except (KeyError, IndexError, StopIteration, ValueError, struct.error) as error:
+        except (ELFError, KeyError, IndexError, StopIteration, ValueError, struct.error) as error:
             raise DtmmError(f"the static library is not understood ({error!r}).", str(path)) from None
 
 

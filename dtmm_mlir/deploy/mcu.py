@@ -122,13 +122,22 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
         half = folder / f"{name}.mlirbc"
         first = ["--compile-to=executable-targets", "--emit-mlir-bytecode"]  # text would lose the locations
         iree_compile.run(module_path, half, [*common, *first, *flags])
-        schedule = read_schedule(ir.Module.parse(half.read_bytes(), ir.Context()))
+        module = ir.Module.parse(half.read_bytes(), ir.Context())
+        schedule = read_schedule(module)
+        _set_name(module, name)
+        with half.open("wb") as file:
+            module.operation.write_bytecode(file)
         second = ["--compile-from=executable-targets", "--iree-vm-bytecode-module-strip-source-map"]
         command = [str(iree_compile.tool()), half.name, "-o", f"{name}.vmfb", *common, *second]
         run_program([*command, *map(_absolute_dump, flags)], folder)
         for suffix in ("_library.o", "_library.h", ".vmfb"):
             shutil.copyfile(folder / f"{name}{suffix}", out / f"{name}{suffix}")
     return schedule
+
+
+def _set_name(module: ir.Module, name: str) -> None:
+    """Names the module: IREE names the library and its query function after it, else after the source file."""
+    module.operation.attributes["sym_name"] = ir.StringAttr.get(name, module.context)
 
 
 def _absolute_dump(flag: str) -> str:

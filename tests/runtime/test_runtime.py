@@ -12,7 +12,7 @@ from dtmm_mlir.targets import TARGETS
 
 RUNTIME = Path(str(files("dtmm_mlir").joinpath("runtime")))
 SOURCES = sorted(map(str, RUNTIME.glob("src/*.c")))
-WARNINGS = "-std=c11 -Wall -Wextra -Werror -Wconversion -Wundef -Wpedantic".split()
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wundef", "-Wpedantic"]
 BOARDS = [target.board for target in TARGETS.values() if target.board is not None]
 M55 = TARGETS["cortex-m55"].board.gcc_flags
 
