@@ -84,14 +84,12 @@ class Dispatch:
         workgroups: how many in x, y and z.
         constants: 32-bit arguments.
         bindings: buffers in the order of the function's layout.
-        local_memory_bytes: scratch memory that the export asks for.
     """
 
     name: str
     workgroups: tuple[int, int, int]
     constants: tuple[int, ...]
     bindings: tuple[Range, ...]
-    local_memory_bytes: int = 0
 
 
 Step = Fill | Copy | Dispatch
@@ -113,7 +111,7 @@ class Schedule:
     Attributes:
         function: name of the model's function.
         constants: contents of the constant resources.
-        arena_bytes: size of the arena, without local memory.
+        arena_bytes: size of the arena, without the local memory that the compiled library asks for.
         persistent_bytes: bytes at the arena's start that ``initial_steps`` fill for all later runs.
         inputs, outputs: in the order of the function's signature.
         initial_steps: run once before the first inference; usually none.
@@ -133,11 +131,6 @@ class Schedule:
     def dispatches(self) -> list[Dispatch]:
         """All dispatches, initial ones first."""
         return [step for step in [*self.initial_steps, *self.steps] if isinstance(step, Dispatch)]
-
-    @property
-    def local_memory_bytes(self) -> int:
-        """What the dispatch that wants most of it wants."""
-        return max((dispatch.local_memory_bytes for dispatch in self.dispatches), default=0)
 
 
 def read_schedule(module: ir.Module) -> Schedule:
@@ -561,7 +554,6 @@ class _Reader:
             self._workgroups(export, [self._int(op, value) for value in workload]),
             constants,
             tuple(bindings),
-            self._local_memory(export),
         )
         self._add(op, dispatch)
 
@@ -580,11 +572,6 @@ class _Reader:
                 return x, y, z
             self._run_op(op)
         raise _error(export, "its workgroup count is not returned.")
-
-    def _local_memory(self, export: ir.Operation) -> int:
-        if "workgroup_local_memory" not in export.attributes:
-            return 0
-        return ir.IntegerAttr(export.attributes["workgroup_local_memory"]).value
 
     def _binary(self, op: ir.Operation) -> list[Any]:
         left, right = (self._int(op, operand) for operand in op.operands)
