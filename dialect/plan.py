@@ -7,8 +7,8 @@ from typing import Literal
 
 from iree.compiler import ir
 
-Kernel = Literal["table", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "depthwise")
+Kernel = Literal["table", "joined", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "joined", "depthwise")
 
 
 @dataclass(frozen=True)
@@ -16,20 +16,24 @@ class Plan:
     """Kernel form and its parameters.
 
     Attributes:
-        kernel: ``table`` walks each filter's runs and multiplies along the channels; ``depthwise`` walks the kernel
-            positions and multiplies channel by channel.
+        kernel: ``table`` walks the runs of a block of filters, the channels of every pixel padded to whole vectors;
+            ``joined`` does so on pixels that are not padded, so that a run of few channels is one vector;
+            ``depthwise`` walks the kernel positions and multiplies channel by channel.
         pixels: neighbouring output pixels computed together, 1 to 4.
-        run_width: neighbouring filterlets along kx stored as one run; 1 is plain FWCS. Missing ones are zeros.
+        filters: neighbouring filters computed together; they share their runs. 1 to 4.
+        run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
+            FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives.
         rows: output rows computed per refill of the row buffer.
     """
 
     kernel: Kernel
     pixels: int
+    filters: int
     run_width: int
     rows: int
 
     def attribute(self) -> ir.DictAttr:
-        """``{kernel = "table", pixels = 4 : i64, rows = 4 : i64, run_width = 1 : i64}``"""
+        """``{filters = 2 : i64, kernel = "table", pixels = 3 : i64, rows = 4 : i64, run_width = 3 : i64}``"""
         i64 = ir.IntegerType.get_signless(64)
         return ir.DictAttr.get(
             {
@@ -37,6 +41,14 @@ class Plan:
                 for name, value in asdict(self).items()
             }
         )
+
+    def blocks(self, filters: int) -> int:
+        """Blocks that ``filters`` filters are computed in; the last one overlaps where they do not divide."""
+        return -(-filters // self.filters)
+
+    def first_filter(self, block: int, filters: int) -> int:
+        """First of the ``filters`` filters that ``block`` computes."""
+        return min(block * self.filters, filters - self.filters)
 
     @staticmethod
     def read(attribute: ir.Attribute) -> Plan:
@@ -55,6 +67,6 @@ class Plan:
         if kernel not in KERNELS:
             raise ValueError(f'plan names the kernel "{kernel}"; known ones are {", ".join(KERNELS)}')
         for name, value in numbers.items():
-            if not isinstance(value, int) or value < 1 or (name == "pixels" and value > 4):
+            if not isinstance(value, int) or value < 1 or (name in ("pixels", "filters") and value > 4):
                 raise ValueError(f"plan has {name} = {value}, which is out of range")
         return Plan(kernel=kernel, **numbers)

@@ -173,8 +173,10 @@ def _plan(op: ir.Operation) -> Findings:
         yield "plan names the depthwise kernel, but the convolution is not depthwise"
     if plan.run_width > g.kw:
         yield f"plan's run_width {plan.run_width} is wider than the {g.kh}x{g.kw} kernel"
-    if plan.run_width > 1 and (view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1):
-        yield "plan's run_width may exceed 1 only for i8 without groups and horizontal dilation"
+    if plan.filters > g.f or (plan.filters > 1 and (g.groups > 1 or plan.kernel == "depthwise")):
+        yield f"plan's filters = {plan.filters} does not fit {g.f} filters in {g.groups} group(s)"
+    if plan.kernel == "joined" and (view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1):
+        yield "plan names the joined kernel, which takes i8 without groups and horizontal dilation"
 
 
 # Rules for filterlet.conv_2d.
@@ -207,9 +209,9 @@ def _packed_counts(op: ir.Operation) -> Findings:
     view = PackedConvView(op)
     g, plan = view.geometry, Plan.read(op.attributes["plan"])
     runs, length = view.values.shape
-    filters = 1 if plan.kernel == "depthwise" else g.f
-    if len(view.counts) != filters:
-        yield f"counts has {len(view.counts)} entries; this kernel needs {filters}"
+    blocks = 1 if plan.kernel == "depthwise" else plan.blocks(g.f)
+    if len(view.counts) != blocks:
+        yield f"counts has {len(view.counts)} entries; this plan needs {blocks}"
     elif (view.counts < 0).any():
         yield "counts must not be negative"
     elif view.counts.sum() != runs:
@@ -227,10 +229,10 @@ def _packed_counts(op: ir.Operation) -> Findings:
 
 def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
     exact = g.c if plan.kernel == "depthwise" else plan.run_width * g.group_channels
-    if plan.run_width == 1 and length != exact:
-        yield f"values hold {length} weights per run; a filterlet has {exact}"
-    elif plan.run_width > 1 and (length < exact or length % 16):
-        yield f"values hold {length} weights per run; it takes {exact}, padded to whole vectors of 16"
+    if plan.kernel == "joined" and (length < exact * plan.filters or length % (16 * plan.filters)):
+        yield f"values hold {length} weights per run; it takes {exact} per filter, padded to whole vectors of 16"
+    elif plan.kernel != "joined" and length != exact * plan.filters:
+        yield f"values hold {length} weights per run; its filterlets have {exact * plan.filters}"
 
 
 def _view(op: ir.Operation) -> ConvView | PackedConvView:

@@ -16,7 +16,7 @@ from dtmm_mlir.passes.cleanup import erase_unused
 from dtmm_mlir.passes.runs import Steps, cover
 
 _LANES = 16
-"""Runs of several filterlets are padded with zeros to whole steps of vectors of this many i8."""
+"""Runs of the ``joined`` kernel are padded with zeros to whole steps of vectors of this many i8."""
 
 
 @dataclass
@@ -28,9 +28,9 @@ class PackFilterlets(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {plan = {kernel = "table", ...}, ...}
         "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {kept = 29, total = 288, ...}
 
-    ``%values`` holds the runs that survived, filter after filter; ``%positions`` the kernel position of each run's
-    first filterlet; ``%counts`` the runs of each filter. A depthwise convolution counts as one filter whose filterlets
-    are the weights of all channels at one position. The input's zero point is folded into the bias.
+    ``%values`` holds the runs that survived, block of filters after block; ``%positions`` the kernel position of
+    each run's first filterlet; ``%counts`` the runs of each block. A depthwise convolution counts as one filter whose
+    filterlets are the weights of all channels at one position. The input's zero point is folded into the bias.
 
     Does not handle: a convolution without a plan (run ``filterlet-plan`` first).
     """
@@ -72,27 +72,31 @@ def _pack(conv: ConvView) -> None:
 
 def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, width = conv.geometry, plan.run_width
-    runs = cover(conv.kept, width)
-    positions = runs[:, 1] * g.kw + runs[:, 2]
-    counts = np.bincount(runs[:, 0], minlength=g.f)
-    columns = [conv.weights[runs[:, 0], runs[:, 1], runs[:, 2] + i] for i in range(width)]
-    values = (
-        np.concatenate(columns, axis=1) if runs.size else np.zeros((0, width * g.group_channels), conv.weights.dtype)
-    )
-    if width > 1:
-        _clear_repeats(values.reshape(len(runs), width, g.group_channels), runs)
-        padded = Steps.of(values.shape[1], _LANES).elements
-        values = np.pad(values, ((0, 0), (0, padded - values.shape[1])))
-    return values, positions, counts
+    starts = np.array([plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))])
+    filters = starts[:, None] + np.arange(plan.filters)  # [blocks, filters of a block]
+    runs = cover(conv.kept[filters].any(axis=1), width)
+    columns = runs[:, 2, None] + np.arange(width)
+    values = conv.weights[filters[runs[:, 0]][:, :, None], runs[:, 1, None, None], columns[:, None, :]]
+    _clear_repeats(values, runs)
+    values = values.reshape(len(runs), plan.filters, -1)
+    if plan.kernel == "joined":
+        padded = Steps.of(values.shape[2], _LANES).elements
+        values = np.pad(values, ((0, 0), (0, 0), (0, padded - values.shape[2])))
+    values = values.reshape(len(runs), values.shape[1] * values.shape[2])
+    return values, runs[:, 1] * g.kw + runs[:, 2], np.bincount(runs[:, 0], minlength=len(starts))
 
 
 def _clear_repeats(values: np.ndarray, runs: np.ndarray) -> None:
-    """Zeroes filterlets that the run before holds too: a run at the end of a row may start early."""
+    """Zeroes filterlets that the run before holds too: a run at the end of a row may start early.
+
+    Args:
+        values: [runs, filters, width, channels].
+        runs: [runs, 3] block, ky and kx of each run's first position.
+    """
     for i in range(1, len(runs)):
-        same_row = (runs[i, :2] == runs[i - 1, :2]).all()
-        overlap = runs[i - 1, 2] + values.shape[1] - runs[i, 2]
-        if same_row and overlap > 0:
-            values[i, :overlap] = 0
+        overlap = runs[i - 1, 2] + values.shape[2] - runs[i, 2]
+        if (runs[i, :2] == runs[i - 1, :2]).all() and overlap > 0:
+            values[i, :, :overlap] = 0
 
 
 def _pack_channels(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

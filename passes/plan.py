@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
-from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.kernels.isa import isa_of
 from dtmm_mlir.passes.runs import cover
@@ -22,6 +23,15 @@ _ROW_BUFFER_BYTES = 8 << 10
 _RUN_OVERHEAD = 5
 """Instructions per run beside its loads and multiplications."""
 
+_RESULT_OVERHEAD = 6
+"""Instructions per result of requantizing and storing it."""
+
+_ACCUMULATORS = 6
+"""Sums that stay in registers in the innermost loop."""
+
+_JOINED_CHANNELS = 16
+"""Fewer channels than this are worth joining into one vector."""
+
 
 @dataclass
 class PlanKernels(Pass):
@@ -30,10 +40,11 @@ class PlanKernels(Pass):
     Before ==> after::
 
         "filterlet.conv_2d"(%x, %w, %b) {...}
-        "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, rows = 5, run_width = 1}}
+        "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 3, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table``. ``run_width`` and ``pixels`` minimise an
-    estimate of the instructions in the innermost loops; ``rows`` fills a row buffer of 8 KiB.
+    Depthwise convolutions get the ``depthwise`` kernel, those of few channels ``joined``, all others ``table``.
+    ``pixels``, ``filters`` and ``run_width`` minimise an estimate of the instructions; ``rows`` fills a row buffer of
+    8 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -59,34 +70,53 @@ def choose(conv: ConvView, lanes: int) -> Plan:
     """
     g = conv.geometry
     if g.is_depthwise:
-        return Plan("depthwise", _pixels(g, lambda p: 1 + 4 * p), 1, _rows(g, g.c * _bytes(conv)))
-    candidates = []
-    for run_width in _run_widths(conv):
-        runs = len(cover(conv.kept, run_width))
-        vectors = -(-run_width * g.group_channels // lanes)
-        pixels = _pixels(g, lambda p, v=vectors: _RUN_OVERHEAD + v * (1 + 2 * p))
-        cost = -(-g.ow // pixels) * runs * (_RUN_OVERHEAD + vectors * (1 + 2 * pixels))
-        candidates.append((cost, run_width, pixels))
-    _, run_width, pixels = min(candidates)
-    padded = g.c if run_width > 1 else g.groups * -(-g.group_channels // lanes) * lanes
-    return Plan("table", pixels, run_width, _rows(g, padded * _bytes(conv)))
+        pixels = min(_pixels(g), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
+        return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * _bytes(conv)))
+    kernel: Kernel = "joined" if _joins(conv) else "table"
+    filters = range(1, 2 if g.groups > 1 else min(4, g.f) + 1)
+    estimates = {}
+    for width, count in product(range(1, g.kw + 1), filters):
+        plan = Plan(kernel, 1, count, width, 1)
+        starts = [plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))]
+        kept = conv.kept[np.add.outer(starts, np.arange(count))].any(axis=1)
+        runs = len(cover(kept, width))
+        for pixels in _pixels(g):
+            if pixels * count <= _ACCUMULATORS:
+                plan = replace(plan, pixels=pixels)
+                estimates[plan] = _estimate(g, plan, runs, lanes)
+    best = min(estimates, key=lambda plan: (estimates[plan], plan.filters, plan.run_width))
+    padded = g.c if kernel == "joined" else g.groups * -(-g.group_channels // lanes) * lanes
+    return replace(best, rows=_rows(g, padded * _bytes(conv)))
 
 
-def _run_widths(conv: ConvView) -> range:
-    """Widths worth trying: neighbouring filterlets are contiguous only without groups and dilation.
+def _estimate(g: Geometry, plan: Plan, runs: int, lanes: int) -> int:
+    """Instructions of a convolution whose filter blocks have ``runs`` runs in all."""
+    pixels, filters, width = plan.pixels, plan.filters, plan.run_width
+    blocks = -(-g.ow // pixels) * g.oh
+    if plan.kernel == "joined":
+        per_vector = pixels + filters + pixels * filters
+        run = -(-width * g.c // lanes) * per_vector
+    else:
+        columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
+        run = -(-g.group_channels // lanes) * (len(columns) + width * filters * (1 + pixels))
+    results = plan.blocks(g.f) * filters * (12 + _RESULT_OVERHEAD * pixels)
+    return blocks * (runs * (_RUN_OVERHEAD + run) + results)
 
-    Longer runs read activations beyond their end and multiply them by zero, which floats do not allow (inf * 0).
+
+def _joins(conv: ConvView) -> bool:
+    """Whether neighbouring filterlets are to be multiplied as one vector.
+
+    Their activations are contiguous only without groups and dilation. A vector reads activations beyond its run and
+    multiplies them by zero, which floats do not allow (inf * 0).
     """
     g = conv.geometry
-    if conv.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1:
-        return range(1, 2)
-    return range(1, g.kw + 1)
+    plain = conv.element_type == "i8" and g.groups == 1 and g.dilations[1] == 1
+    return plain and g.c < _JOINED_CHANNELS and g.kw > 1
 
 
-def _pixels(g: Geometry, cost) -> int:
-    """How many neighbouring pixels to compute together, the last block overlapping where needed."""
-    widths = range(1, min(4, g.ow) + 1)
-    return min(widths, key=lambda p: (-(-g.ow // p) * cost(p), -p))
+def _pixels(g: Geometry) -> range:
+    """How many neighbouring pixels may be computed together."""
+    return range(1, min(4, g.ow) + 1)
 
 
 def _rows(g: Geometry, pixel_bytes: int) -> int:

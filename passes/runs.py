@@ -51,9 +51,10 @@ class Steps:
     turns: int
 
     @staticmethod
-    def of(length: int, lanes: int) -> Steps:
+    def of(length: int, lanes: int, most: int = _UNROLLED_VECTORS) -> Steps:
+        """The fewest turns of at most ``most`` vectors that hold ``length`` elements."""
         vectors = -(-length // lanes)
-        turns = -(-vectors // _UNROLLED_VECTORS)
+        turns = -(-vectors // most)
         return Steps(lanes, -(-vectors // turns), turns)
 
     @property

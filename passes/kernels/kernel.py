@@ -16,6 +16,9 @@ from dtmm_mlir.passes.kernels.isa import Isa, Requantization
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
 from dtmm_mlir.passes.runs import Steps
 
+_UNROLLED_WEIGHTS = 24
+"""Vectors of weights that the innermost loop body loads; longer runs take several turns."""
+
 _WORD = 4
 """Bytes that padded pixels are aligned to, at least: word loads reach further than byte loads."""
 
@@ -141,25 +144,37 @@ class ConvKernel:
         return sums
 
 
-class TableKernel(ConvKernel):
-    """Filter after filter, each a walk over its runs: vectors lie along the channels."""
+class FilterKernel(ConvKernel):
+    """Block of filters after block of filters, each a walk over its runs: vectors lie along the channels.
 
-    def _layout(self) -> RowLayout:
-        g, lanes = self.geometry, self.isa.lanes(self.element)
-        if self.plan.run_width == 1:
-            self.steps, self.alignment = Steps.of(g.group_channels, lanes), _WORD
-            return RowLayout.plan(g, self.steps.elements, self.plan.rows, 0)
-        self.steps, self.alignment = Steps.of(self.length, lanes), None
-        return RowLayout.plan(g, g.group_channels, self.plan.rows, self.steps.elements)
+    The last block overlaps the one before where the filters do not divide.
+    """
 
     @property
     def values(self) -> np.ndarray:
-        return np.concatenate([super().values, np.zeros(self.steps.elements, self.conv.values.dtype)])
+        return np.concatenate([self._ordered_values.reshape(-1), np.zeros(self.isa.lanes(self.element), self.dtype)])
+
+    @property
+    def _ordered_values(self) -> np.ndarray:
+        """[runs, stored elements] the weights of each run in the order in which ``_run`` loads them."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.conv.values.dtype
 
     @property
     def parameters(self) -> np.ndarray:
-        """[F, 4] i32: one filter's lie together."""
-        return super().parameters.T
+        """[F, 4] i32: one filter's lie together; a block's runs are with its first filter."""
+        table = super().parameters.T.copy()
+        table[:, 3] = 0
+        for block, runs in enumerate(self.conv.counts):
+            table[self.plan.first_filter(block, self.geometry.f), 3] = runs
+        return table
+
+    @property
+    def filters(self) -> int:
+        return self.plan.filters
 
     def _parameter(self, kind: int, filter: Index) -> ir.Value:
         """bias (0), multiplier (1), shift (2) or runs (3) of one filter."""
@@ -173,43 +188,129 @@ class TableKernel(ConvKernel):
         def group(i: Index, run: ir.Value) -> list[ir.Value]:
             start = emit.add(source, emit.mul(i, self.layout.group_stride))
 
-            def filter(j: Index, run: ir.Value) -> list[ir.Value]:
-                return [self._filter(emit.add(emit.mul(i, per_group), j), run, pixels, start, target)]
+            def block(j: Index, run: ir.Value) -> list[ir.Value]:
+                first = emit.mul(j, self.filters)
+                if per_group % self.filters:
+                    first = emit.minimum(first, per_group - self.filters)
+                filter = emit.add(emit.mul(i, per_group), first)
+                return [self._filters(filter, run, pixels, start, target)]
 
-            return emit.loop(0, per_group, filter, [run])
+            return emit.loop(0, -(-per_group // self.filters), block, [run])
 
         emit.loop(0, g.groups, group, [emit.index(0)])
 
-    def _filter(self, filter: Index, run: ir.Value, pixels: int, source: Index, target: Index) -> ir.Value:
-        """One filter at ``pixels`` pixels; returns the next filter's first run."""
+    def _filters(self, filter: Index, run: ir.Value, pixels: int, source: Index, target: Index) -> ir.Value:
+        """One block of filters at ``pixels`` pixels; returns the next block's first run."""
         count = arith.index_cast(ir.IndexType.get(), self._parameter(3, filter))
         end = emit.index(emit.add(run, count))
-        zeros = [self.isa.zero(self.element)] * pixels
+        zeros = [self.isa.zero(self.element)] * (pixels * self.filters)
         sums = emit.loop(run, end, lambda r, *sums: self._run(r, sums, source), zeros)
-        totals = emit.from_lanes([self.isa.total(s) for s in sums])
-        scale = Requantization(self._parameter(1, filter), self._parameter(2, filter))
-        results = self._finish(totals, self._parameter(0, filter), scale)
-        self.isa.store_strided(results, self.output, emit.add(target, filter), self.geometry.f)
+        for b in range(self.filters):
+            totals = emit.from_lanes([self.isa.total(s) for s in sums[b * pixels : (b + 1) * pixels]])
+            at = emit.add(filter, b)
+            scale = Requantization(self._parameter(1, at), self._parameter(2, at))
+            results = self._finish(totals, self._parameter(0, at), scale)
+            self.isa.store_strided(results, self.output, emit.add(target, at), self.geometry.f)
         return end
 
     def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
-        """Multiplies one run with each pixel's window."""
-        data = emit.add(source, self._offset(run))
-        weights = emit.mul(run, self.length)
-        lanes, per_turn = self.steps.lanes, self.steps.lanes * self.steps.vectors
+        """Multiplies one run with each pixel's window.
+
+        Args:
+            sums: accumulators of each pixel of the first filter, then of the next.
+        """
+        raise NotImplementedError
+
+
+class TableKernel(FilterKernel):
+    """Pixels padded to whole vectors: neighbouring pixels share the inputs of a run."""
+
+    def _layout(self) -> RowLayout:
+        g, together = self.geometry, self.plan.filters * self.plan.run_width
+        self.steps = Steps.of(g.group_channels, self.isa.lanes(self.element), max(1, _UNROLLED_WEIGHTS // together))
+        return RowLayout.plan(g, self.steps.elements, self.plan.rows, 0)
+
+    @property
+    def _chunk(self) -> int:
+        """Elements that are stored of a filterlet's last vector: only those there are, where all is one turn."""
+        lanes = self.steps.lanes
+        return lanes if self.steps.turns > 1 else (self.geometry.group_channels - 1) % lanes + 1
+
+    @property
+    def _ordered_values(self) -> np.ndarray:
+        """By vector, then position of the run, then filter; whole vectors but for the last."""
+        runs, lanes, channels = len(self.conv.values), self.steps.lanes, self.geometry.group_channels
+        values = self.conv.values.reshape(runs, self.filters, self.plan.run_width, channels).transpose(0, 2, 1, 3)
+        stored = self.steps.elements - lanes + self._chunk
+        values = np.pad(values, ((0, 0), (0, 0), (0, 0), (0, stored - channels)))
+        chunks = [values[..., at : at + lanes].reshape(runs, -1) for at in range(0, stored, lanes)]
+        return np.concatenate(chunks, axis=1)
+
+    def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
+        g, steps = self.geometry, self.steps
+        width, filters, pixels = self.plan.run_width, self.filters, len(sums) // self.filters
+        vector = width * filters * steps.lanes
+        stored = width * filters * (steps.elements - steps.lanes + self._chunk)
+        data, weights = emit.add(source, self._offset(run)), emit.mul(run, stored)
+
+        def turn(t: Index, *sums: ir.Value) -> list[ir.Value]:
+            carried = list(sums)
+            first = emit.add(weights, emit.mul(t, steps.vectors * vector))
+            start = emit.add(data, emit.mul(t, steps.vectors * steps.lanes))
+            for v in range(steps.vectors):
+                size = self._chunk if v == steps.vectors - 1 else steps.lanes
+                inputs: dict[int, ir.Value] = {}
+                for k in range(width):
+                    for b in range(filters):
+                        at = v * vector + (k * filters + b) * size
+                        w = emit.load(self.weights, emit.add(first, at), steps.lanes)
+                        for p in range(pixels):
+                            column = p * g.strides[1] + k * g.dilations[1]
+                            if column not in inputs:
+                                at = column * self.layout.pixel + v * steps.lanes
+                                inputs[column] = emit.load(self.data, emit.add(start, at), steps.lanes, _WORD)
+                            number = b * pixels + p
+                            carried[number] = self.isa.mac(carried[number], inputs[column], w)
+            return carried
+
+        return emit.loop(0, steps.turns, turn, list(sums))
+
+
+class JoinedKernel(FilterKernel):
+    """Pixels as they lie in the input, for few channels: a run's inputs are contiguous, one vector or a few."""
+
+    def _layout(self) -> RowLayout:
+        self.steps = Steps.of(self.length // self.filters, self.isa.lanes(self.element))
+        return RowLayout.plan(self.geometry, self.geometry.c, self.plan.rows, self.steps.elements)
+
+    @property
+    def _ordered_values(self) -> np.ndarray:
+        """By vector, then filter."""
+        runs = len(self.conv.values)
+        values = self.conv.values.reshape(runs, self.filters, -1, self.steps.lanes)
+        return values.transpose(0, 2, 1, 3).reshape(runs, self.length)
+
+    def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
+        steps, pixels = self.steps, len(sums) // self.filters
+        data, weights = emit.add(source, self._offset(run)), emit.mul(run, self.length)
         step = self.geometry.strides[1] * self.layout.pixel
 
         def turn(t: Index, *sums: ir.Value) -> list[ir.Value]:
             carried = list(sums)
-            for v in range(self.steps.vectors):
-                at = emit.add(emit.mul(t, per_turn), v * lanes)
-                w = emit.load(self.weights, emit.add(weights, at), lanes)
-                for p in range(len(carried)):
-                    x = emit.load(self.data, emit.add(emit.add(data, at), p * step), lanes, self.alignment)
-                    carried[p] = self.isa.mac(carried[p], x, w)
+            for v in range(steps.vectors):
+                at = emit.add(emit.mul(t, steps.vectors * steps.lanes), v * steps.lanes)
+                inputs = [
+                    emit.load(self.data, emit.add(emit.add(data, at), p * step), steps.lanes) for p in range(pixels)
+                ]
+                for b in range(self.filters):
+                    stored = emit.add(emit.mul(at, self.filters), b * steps.lanes)
+                    w = emit.load(self.weights, emit.add(weights, stored), steps.lanes)
+                    for p in range(pixels):
+                        number = b * pixels + p
+                        carried[number] = self.isa.mac(carried[number], inputs[p], w)
             return carried
 
-        return emit.loop(0, self.steps.turns, turn, list(sums))
+        return emit.loop(0, steps.turns, turn, list(sums))
 
 
 class DepthwiseKernel(ConvKernel):
@@ -276,5 +377,5 @@ def _clamp(conv: PackedConvView) -> Clamp | None:
 
 def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
     """The kernel that the op's plan names."""
-    kinds = {"table": TableKernel, "depthwise": DepthwiseKernel}
+    kinds = {"table": TableKernel, "joined": JoinedKernel, "depthwise": DepthwiseKernel}
     return kinds[Plan.read(conv.op.attributes["plan"]).kernel](conv, isa)

@@ -16,7 +16,7 @@ func.func @conv(%x: tensor<1x5x5x4xi8>, %dynamic: tensor<2x3x3x4xi8>) -> tensor<
   %0 = "filterlet.conv_2d"(%x, %w, %b) {
     clamp = [-128 : i32, 127 : i32], dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = -3 : i32,
     pads = array<i64: 1, 1, 1, 1>, strides = array<i64: 1, 1>,
-    plan = {kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64},
+    plan = {filters = 1 : i64, kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64},
     rescale = {multiplier = array<i32: 7, 8>, shift = array<i8: 38, 39>, output_zero_point = 1 : i32, rounding = "double"}
   } : (tensor<1x5x5x4xi8>, tensor<2x3x3x4xi8>, tensor<2xi32>) -> tensor<1x5x5x2xi8>
   return %0 : tensor<1x5x5x2xi8>
@@ -32,7 +32,7 @@ func.func @packed(%x: tensor<1x5x5x4xi8>, %dynamic: tensor<3x4xi8>) -> tensor<1x
   %0 = "filterlet.packed_conv_2d"(%x, %v, %p, %c, %b) {
     clamp, dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = -3 : i32, kernel = array<i64: 3, 3>,
     pads = array<i64: 1, 1, 1, 1>, strides = array<i64: 1, 1>, rescale, kept = 3 : i64, total = 18 : i64,
-    plan = {kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64}
+    plan = {filters = 1 : i64, kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64}
   } : (tensor<1x5x5x4xi8>, tensor<3x4xi8>, tensor<3xi16>, tensor<2xi16>, tensor<2xi32>) -> tensor<1x5x5x2xi32>
   return %0 : tensor<1x5x5x2xi32>
 }
@@ -72,6 +72,7 @@ CONV_ERRORS = [
     ("pixels = 4", "pixels = 9", "plan has pixels = 9"),
     (", rows = 2 : i64", "", "missing or unknown fields: rows"),
     ("run_width = 1", "run_width = 4", "run_width 4 is wider than the 3x3 kernel"),
+    ("filters = 1", "filters = 3", "filters = 3 does not fit 2 filters"),
 ]
 
 PACKED_ERRORS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dtmm_mlir.dialect.plan import Plan
 from tests.kernels.convolutions import Case, geometry
 
 _CHANNELS = (1, 2, 3, 5, 8, 15, 16, 17, 20, 28, 31, 32, 33, 48, 63, 64, 70)
@@ -75,6 +76,35 @@ BATCHES: dict[str, list[Case]] = {
         for c, f, kept in ((126, 10, 1.0), (360, 10, 0.6), (5, 3, 1.0), (700, 4, 1.0))
     ],
     "batch": [Case(geometry(5, 5, c, 4, n=3), 0.5, seed=c) for c in (6, 16, 33)],
+    "plans": [
+        Case(geometry(7, 9, c, f, strides=(s, s), dilations=(d, d)), kept, seed=i, plan=Plan("table", *plan))
+        for i, (plan, c, f, s, d, kept) in enumerate(
+            [
+                ((4, 1, 1, 2), 20, 5, 1, 1, 0.4),
+                ((3, 2, 1, 1), 20, 5, 1, 1, 0.4),
+                ((2, 3, 2, 7), 33, 7, 1, 1, 0.5),
+                ((1, 4, 3, 3), 17, 9, 2, 1, 0.6),
+                ((4, 1, 3, 2), 40, 4, 2, 1, 0.9),
+                ((3, 2, 3, 4), 31, 6, 1, 2, 0.3),
+                ((4, 2, 2, 2), 70, 3, 1, 1, 0.5),
+                ((2, 2, 3, 2), 130, 3, 1, 1, 0.5),
+                ((1, 1, 2, 1), 16, 3, 1, 1, 0.1),
+                ((4, 4, 3, 2), 5, 4, 1, 1, 1.0),
+            ]
+        )
+    ]
+    + [
+        Case(geometry(6, 10, c, f, k, strides=(s, s)), kept, seed=i, plan=Plan("joined", *plan))
+        for i, (plan, c, f, k, s, kept) in enumerate(
+            [
+                ((4, 1, 3, 2), 3, 5, 3, 1, 0.5),
+                ((3, 2, 3, 6), 3, 7, 3, 2, 0.8),
+                ((2, 3, 2, 1), 7, 4, 3, 1, 0.3),
+                ((1, 4, 5, 2), 11, 5, 5, 1, 0.6),
+                ((4, 2, 3, 3), 48, 4, 3, 1, 0.9),
+            ]
+        )
+    ],
     "f32": [
         Case(geometry(h, w, c, f, k, groups=groups, strides=(s, s)), kept, "f32", clamp=bool(c % 2), seed=c)
         for h, w, c, f, k, groups, s, kept in [

@@ -15,6 +15,7 @@ from iree.compiler.dialects import func
 from dtmm_mlir.dialect import reference
 from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.dialect.ops import Clamp, Geometry, Rescale
+from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.captured import Conv
 
 
@@ -29,6 +30,7 @@ class Case:
         rescale: i8 only: "double", "single", "wide" (shifts on both sides of 31) or "none" (i32 sums).
         clamp: whether the result is clamped.
         seed: of weights, bias, scales and the input.
+        plan: the kernel; by default the planner's choice.
     """
 
     geometry: Geometry
@@ -37,11 +39,13 @@ class Case:
     rescale: str = "double"
     clamp: bool = False
     seed: int = 0
+    plan: Plan | None = None
 
     def __str__(self) -> str:
         g = self.geometry
         shape = f"{g.h}x{g.w}x{g.c}-{g.f}-{g.kh}x{g.kw}-s{g.strides}-d{g.dilations}-p{g.pads}-g{g.groups}"
-        return f"{shape}-{self.element}-{self.rescale}-{self.kept:.2f}".replace(" ", "")
+        plan = f"-{self.plan}" if self.plan else ""
+        return f"{shape}-{self.element}-{self.rescale}-{self.kept:.2f}{plan}".replace(" ", "")
 
 
 def geometry(h: int, w: int, c: int, f: int, k: int | tuple[int, int] = 3, **changes: object) -> Geometry:
@@ -100,7 +104,10 @@ class Sample:
             x, self.weights, self.bias, g.strides, g.dilations, g.pads, g.groups,
             self.zero_point, self.rescale, self.clamp,
         )  # fmt: skip
-        return conv.create()
+        result = conv.create()
+        if self.case.plan:
+            result.owner.attributes["plan"] = self.case.plan.attribute()
+        return result
 
 
 def _rescale(kind: str, sums: np.ndarray, random: np.random.Generator) -> Rescale | None:

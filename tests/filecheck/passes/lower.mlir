@@ -20,6 +20,6 @@ func.func @main(%x: tensor<1x3x3x16xi8>) -> tensor<1x3x3x1xi8> {
   %positions = arith.constant dense<3> : tensor<1xi16>
   %counts = arith.constant dense<1> : tensor<1xi16>
   %bias = arith.constant dense<5> : tensor<1xi32>
-  %0 = "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {plan = {kernel = "table", pixels = 3 : i64, rows = 3 : i64, run_width = 1 : i64}, kernel = array<i64: 2, 2>, kept = 1 : i64, total = 4 : i64, clamp, dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = 0 : i32, pads = array<i64: 0, 1, 0, 1>, rescale = {multiplier = array<i32: 1073741824>, shift = array<i8: 38>, output_zero_point = 0 : i32, rounding = "double"}, strides = array<i64: 1, 1>} : (tensor<1x3x3x16xi8>, tensor<1x16xi8>, tensor<1xi16>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x3x3x1xi8>
+  %0 = "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {plan = {filters = 1 : i64, kernel = "table", pixels = 3 : i64, rows = 3 : i64, run_width = 1 : i64}, kernel = array<i64: 2, 2>, kept = 1 : i64, total = 4 : i64, clamp, dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = 0 : i32, pads = array<i64: 0, 1, 0, 1>, rescale = {multiplier = array<i32: 1073741824>, shift = array<i8: 38>, output_zero_point = 0 : i32, rounding = "double"}, strides = array<i64: 1, 1>} : (tensor<1x3x3x16xi8>, tensor<1x16xi8>, tensor<1xi16>, tensor<1xi16>, tensor<1xi32>) -> tensor<1x3x3x1xi8>
   return %0 : tensor<1x3x3x1xi8>
 }
