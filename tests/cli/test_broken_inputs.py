@@ -152,9 +152,12 @@ def test_read_only_output(dtmm_mlir: Program, models: Path, tmp_path: Path) -> N
 
 
 def test_output_holds_something_else(dtmm_mlir: Program, models: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("")
-    expect_error(dtmm_mlir("compile", models / "single_conv.tflite", "-o", tmp_path), "no artifact")
-    expect_only(tmp_path, "thesis.tex")
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.tex").write_text("")
+    expect_error(dtmm_mlir("compile", models / "single_conv.tflite", "-o", "papers"), "no artifact")
+    expect_error(dtmm_mlir("compile", models / "single_conv.tflite", "-o", "."), "the working directory")
+    expect_only(tmp_path, "papers")
+    expect_only(tmp_path / "papers", "thesis.tex")
 
 
 def test_failure_keeps_the_older_artifact(
