@@ -78,7 +78,7 @@ def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, n
     columns = runs[:, 2, None] + np.arange(width)
     values = conv.weights[filters[runs[:, 0]][:, :, None], runs[:, 1, None, None], columns[:, None, :]]
     _clear_repeats(values, runs)
-    values = values.reshape(len(runs), plan.filters, -1)
+    values = values.reshape(len(runs), plan.filters, width * g.group_channels)
     if plan.kernel == "joined":
         padded = Steps.of(values.shape[2], _LANES).elements
         values = np.pad(values, ((0, 0), (0, 0), (0, padded - values.shape[2])))
