@@ -243,8 +243,8 @@ class TableKernel(FilterKernel):
         values = self.conv.values.reshape(runs, self.filters, self.plan.run_width, channels).transpose(0, 2, 1, 3)
         stored = self.steps.elements - lanes + self._chunk
         values = np.pad(values, ((0, 0), (0, 0), (0, 0), (0, stored - channels)))
-        chunks = [values[..., at : at + lanes].reshape(runs, -1) for at in range(0, stored, lanes)]
-        return np.concatenate(chunks, axis=1)
+        chunks = np.split(values, range(lanes, stored, lanes), axis=3)
+        return np.concatenate([chunk.reshape(runs, chunk[0].size if runs else 0) for chunk in chunks], axis=1)
 
     def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
         g, steps = self.geometry, self.steps
@@ -287,7 +287,8 @@ class JoinedKernel(FilterKernel):
     def _ordered_values(self) -> np.ndarray:
         """By vector, then filter."""
         runs = len(self.conv.values)
-        values = self.conv.values.reshape(runs, self.filters, -1, self.steps.lanes)
+        vectors = self.steps.turns * self.steps.vectors
+        values = self.conv.values.reshape(runs, self.filters, vectors, self.steps.lanes)
         return values.transpose(0, 2, 1, 3).reshape(runs, self.length)
 
     def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
