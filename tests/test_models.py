@@ -1,0 +1,103 @@
+"""DTMM's real pruned models, whole: bit for bit against TFLite's reference kernels, and what they cost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dtmm_mlir
+from dtmm_mlir.artifact import Artifact
+
+MODELS = Path(__file__).parents[1] / "examples" / "models"
+NAMES = sorted(path.stem for path in MODELS.glob("*.tflite"))
+MOST_INSTRUCTIONS = {
+    "resnet12_cifar10": 8_500_000,
+    "resnet12_vww": 17_000_000,
+    "single_conv": 160_000,
+    "vgg11_cifar10": 5_800_000,
+}
+"""On the Cortex-M55, for one inference: a little above what is needed now, so that getting slower is noticed."""
+
+needs_cross_tools = pytest.mark.skipif(
+    not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))), reason="needs the cross compiler and QEMU"
+)
+
+
+@pytest.fixture(scope="module")
+def m55(request: pytest.FixtureRequest) -> Artifact:
+    return dtmm_mlir.compile(MODELS / f"{request.param}.tflite", target="cortex-m55")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_host_equals_reference(name: str) -> None:
+    data = np.load(MODELS / f"{name}.npz")
+    artifact = dtmm_mlir.compile(MODELS / f"{name}.tflite", target="host")
+    np.testing.assert_array_equal(artifact.run(data["inputs"]), data["expected"])
+
+
+@needs_cross_tools
+@pytest.mark.parametrize("m55", NAMES, indirect=True)
+class TestCortexM55:
+    def test_equals_reference(self, m55: Artifact) -> None:
+        name = m55.manifest["model"]["name"].removesuffix(".tflite")
+        data = np.load(MODELS / f"{name}.npz")
+        run = m55.execute(data["inputs"][:3])
+        np.testing.assert_array_equal(run.outputs[0], data["expected"][:3])
+        assert run.counter == "exact"
+        assert run.instructions <= MOST_INSTRUCTIONS[name]
+
+    def test_multiplications_are_in_low_overhead_loops(self, m55: Artifact) -> None:
+        kernels = multiplying_loops(m55.dir / "model_library.o")
+        wide = {name: loops for name, loops in kernels.items() if channels(name) >= 8}
+        assert wide
+        assert all(loops and all(loops) for loops in wide.values())
+
+    def test_manifest_matches_the_linked_image(self, m55: Artifact, tmp_path: Path) -> None:
+        symbols = sizes_of_symbols(m55.dir / "firmware.elf")
+        assert symbols["arena"] == m55.manifest["arena_bytes"]
+        binary = tmp_path / "firmware.bin"
+        subprocess.run(["arm-none-eabi-objcopy", "-O", "binary", m55.dir / "firmware.elf", binary], check=True)
+        assert m55.manifest["memory"]["firmware_flash"] == binary.stat().st_size
+        assert m55.manifest["flash_bytes"] < binary.stat().st_size
+
+
+def test_manifest_lists_kept_filterlets() -> None:
+    artifact = dtmm_mlir.compile(MODELS / "resnet12_cifar10.tflite", target="host")
+    counts = [(layer["kept_filterlets"], layer["total_filterlets"]) for layer in artifact.manifest["layers"]]
+    sparse = [pair for pair in counts if pair[0] != pair[1]]
+    assert sparse[:5] == [(164, 279), (227, 270), (258, 279), (380, 477), (476, 477)]
+    assert (383, 1134) in sparse
+    assert len(counts) == 13
+
+
+def multiplying_loops(library: Path) -> dict[str, list[bool]]:
+    """For each of our kernels, of every ``vmladava`` in its listing: whether a low-overhead loop encloses it."""
+    command = ["arm-none-eabi-objdump", "-d", "-m", "armv8.1-m.main", library]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    kernels = {}
+    for function in re.split(r"\n(?=[0-9a-f]+ <)", listing):
+        name = re.match(r"[0-9a-f]+ <(filterlet_\d+_\w+_\d+x\d+_\d+x\d+)>", function)
+        if name is None:
+            continue
+        macs = [int(at, 16) for at in re.findall(r"^\s*([0-9a-f]+):.*\tvmlad?a?va\.s8", function, re.MULTILINE)]
+        ends = re.findall(r"^\s*([0-9a-f]+):.*\tle\tlr, ([0-9a-f]+)", function, re.MULTILINE)
+        loops = [(int(start, 16), int(end, 16)) for end, start in ends]
+        kernels[name[1]] = [any(start <= at <= end for start, end in loops) for at in macs]
+    return kernels
+
+
+def channels(kernel: str) -> int:
+    """Input channels, from a kernel's name: ``filterlet_3_table_3x3_31x53`` has 31."""
+    return int(kernel.rpartition("_")[2].split("x")[0])
+
+
+def sizes_of_symbols(image: Path) -> dict[str, int]:
+    command = ["arm-none-eabi-nm", "--print-size", "--radix=d", image]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = (line.split() for line in printed.splitlines())
+    return {row[3]: int(row[1]) for row in rows if len(row) == 4}
