@@ -11,9 +11,11 @@ import functools
 import mmap
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from iree.compiler import _mlir_libs, ir
 
 from dtmm_mlir.errors import DtmmError
@@ -23,7 +25,7 @@ _ANCHOR = "mlirContextCreate"
 
 
 @functools.cache
-def _loader() -> ctypes._CFuncPtr:
+def _loader() -> Callable[[bytes, int, int], bool]:
     path = Path(_mlir_libs.__file__).with_name("libIREECompiler.so")
     library = ctypes.CDLL(os.fspath(path))
     loader, anchor = _symbol_value(path, _LOADER), _symbol_value(path, _ANCHOR)
@@ -33,7 +35,7 @@ def _loader() -> ctypes._CFuncPtr:
             "(pip install --force-reinstall dtmm-mlir).",
             where=os.fspath(path),
         )
-    base = ctypes.cast(getattr(library, _ANCHOR), ctypes.c_void_p).value - anchor
+    base = (ctypes.cast(getattr(library, _ANCHOR), ctypes.c_void_p).value or 0) - anchor
     prototype = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p)
     return prototype(base + loader)
 
@@ -42,7 +44,7 @@ def _symbol_value(path: Path, name: str) -> int | None:
     """Value of the one ELF64 symbol called ``name``; reads the tables as bytes, since they hold 10^5 symbols."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         symbols = ELFFile(file).get_section_by_name(".symtab")
-        if symbols is None:
+        if not isinstance(symbols, SymbolTableSection):
             return None
         strings = symbols.stringtable
         start, end = strings["sh_offset"], strings["sh_offset"] + strings["sh_size"]

@@ -199,7 +199,7 @@ class ConvView(_ConvView):
     @cached_property
     def kept(self) -> np.ndarray:
         """[F, KH, KW] bool: which filterlets have a weight that is not zero."""
-        return self.weights.any(axis=3)
+        return np.asarray(self.weights.any(axis=3))
 
     @cached_property
     def geometry(self) -> Geometry:

@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
@@ -37,7 +37,7 @@ class NativePass:
         return module
 
 
-Step = Pass | NativePass
+Step: TypeAlias = Pass | NativePass
 Observer = Callable[[Step, ir.Module], None]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from iree.compiler import ir
 from iree.compiler.dialects import arith, memref, scf, vector
 
-Index = int | ir.Value
+Index: TypeAlias = int | ir.Value
 """A number known while emitting, or an ``index`` value."""
 
 
@@ -35,7 +36,7 @@ def sub(a: Index, b: Index) -> Index:
 def mul(a: Index, b: Index) -> Index:
     if isinstance(a, int) and isinstance(b, int):
         return a * b
-    if 0 in (a, b) if isinstance(a, int) or isinstance(b, int) else False:
+    if (isinstance(a, int) and a == 0) or (isinstance(b, int) and b == 0):
         return 0
     if isinstance(a, int) and a == 1:
         return b

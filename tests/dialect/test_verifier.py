@@ -17,7 +17,8 @@ func.func @conv(%x: tensor<1x5x5x4xi8>, %dynamic: tensor<2x3x3x4xi8>) -> tensor<
     clamp = [-128 : i32, 127 : i32], dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = -3 : i32,
     pads = array<i64: 1, 1, 1, 1>, strides = array<i64: 1, 1>,
     plan = {filters = 1 : i64, kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64},
-    rescale = {multiplier = array<i32: 7, 8>, shift = array<i8: 38, 39>, output_zero_point = 1 : i32, rounding = "double"}
+    rescale = {multiplier = array<i32: 7, 8>, shift = array<i8: 38, 39>, output_zero_point = 1 : i32,
+               rounding = "double"}
   } : (tensor<1x5x5x4xi8>, tensor<2x3x3x4xi8>, tensor<2xi32>) -> tensor<1x5x5x2xi8>
   return %0 : tensor<1x5x5x2xi8>
 }
