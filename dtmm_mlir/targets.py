@@ -42,7 +42,7 @@ class Target:
         triple: LLVM target triple; ``None`` for the machine the compiler runs on.
         cpu: LLVM cpu name.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve`` or ``generic``.
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar`` or ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
         cross_prefix: prefix of the GNU cross tools (``arm-none-eabi-``); ``None`` for the host.
@@ -111,7 +111,43 @@ CORTEX_M55 = Target(
     ),
 )
 
-TARGETS: dict[str, Target] = {target.name: target for target in (HOST, CORTEX_M55)}
+
+def _cortex_m(name: str, architecture: str, isa: str, machine: str, *, fpu: str | None = None) -> Target:
+    """A Cortex-M without vectors, on one of QEMU's MPS2 boards.
+
+    Args:
+        architecture: Arm's name in LLVM triples, e.g. ``v7em``.
+        fpu: GCC's name of the floating-point unit; ``None`` for none.
+    """
+    secure = machine == "mps2-an505"  # runs in the secure world, whose memories lie elsewhere
+    float_flags = ("-mfloat-abi=soft",) if fpu is None else ("-mfloat-abi=hard", f"-mfpu={fpu}")
+    return Target(
+        name=name,
+        triple=f"thumb{architecture}-none-unknown-eabi" + ("hf" if fpu else ""),
+        cpu=name,
+        float_abi="hard" if fpu else "soft",
+        isa=isa,
+        vector_bytes=4,
+        index_bits=32,
+        cross_prefix="arm-none-eabi-",
+        board=Board(
+            machine=machine,
+            flash=Memory(0x1000_0000 if secure else 0x0000_0000, 4 << 20),
+            ram=Memory(0x3800_0000 if secure else 0x2000_0000, 4 << 20),
+            gcc_flags=(f"-mcpu={name}", "-mthumb", *float_flags),
+        ),
+    )
+
+
+CORTEX_M33 = _cortex_m("cortex-m33", "v8m.main", "dsp", "mps2-an505", fpu="fpv5-sp-d16")
+CORTEX_M7 = _cortex_m("cortex-m7", "v7em", "dsp", "mps2-an500", fpu="fpv5-d16")
+CORTEX_M4 = _cortex_m("cortex-m4", "v7em", "dsp", "mps2-an386", fpu="fpv4-sp-d16")
+CORTEX_M3 = _cortex_m("cortex-m3", "v7m", "scalar", "mps2-an385")
+CORTEX_M0PLUS = _cortex_m("cortex-m0plus", "v6m", "scalar", "mps2-an385")  # an M3 that runs the M0+'s instructions
+
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (HOST, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS)
+}
 
 
 def get_target(name: str) -> Target:

@@ -13,7 +13,7 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.kernels.isa import isa_of
+from dtmm_mlir.passes.kernels.isa import Costs, Isa, isa_of
 from dtmm_mlir.passes.runs import cover
 from dtmm_mlir.targets import get_target
 
@@ -25,12 +25,6 @@ _RUN_OVERHEAD = 5
 
 _RESULT_OVERHEAD = 6
 """Instructions per result of requantizing and storing it."""
-
-_ACCUMULATORS = 6
-"""Sums that stay in registers in the innermost loop."""
-
-_JOINED_CHANNELS = 16
-"""Fewer channels than this are worth joining into one vector."""
 
 
 @dataclass
@@ -59,20 +53,20 @@ class PlanKernels(Pass):
         for op in walk(module, CONV):
             if "plan" not in op.attributes:
                 conv = ConvView(op)
-                op.attributes["plan"] = choose(conv, isa.lanes(conv.element_type)).attribute()
+                op.attributes["plan"] = choose(conv, isa).attribute()
 
 
-def choose(conv: ConvView, lanes: int) -> Plan:
+def choose(conv: ConvView, isa: Isa) -> Plan:
     """The plan with the lowest estimate.
 
     Args:
-        lanes: elements multiplied at once along the channels.
+        isa: what the kernel is written in.
     """
-    g = conv.geometry
+    g, lanes = conv.geometry, isa.lanes(conv.element_type)
     if g.is_depthwise:
         pixels = min(_pixels(g), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
         return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * _bytes(conv)))
-    kernel: Kernel = "joined" if _joins(conv) else "table"
+    kernel: Kernel = "joined" if _joins(conv, lanes) else "table"
     filters = range(1, 2 if g.groups > 1 else min(4, g.f) + 1)
     estimates = {}
     for width, count in product(range(1, g.kw + 1), filters):
@@ -81,29 +75,31 @@ def choose(conv: ConvView, lanes: int) -> Plan:
         kept = conv.kept[np.add.outer(starts, np.arange(count))].any(axis=1)
         runs = len(cover(kept, width))
         for pixels in _pixels(g):
-            if pixels * count <= _ACCUMULATORS:
+            if pixels * count <= isa.costs.accumulators:
                 plan = replace(plan, pixels=pixels)
-                estimates[plan] = _estimate(g, plan, runs, lanes)
+                estimates[plan] = _estimate(g, plan, runs, lanes, isa.costs)
     best = min(estimates, key=lambda plan: (estimates[plan], plan.filters, plan.run_width))
     padded = g.c if kernel == "joined" else g.groups * -(-g.group_channels // lanes) * lanes
     return replace(best, rows=_rows(g, padded * _bytes(conv)))
 
 
-def _estimate(g: Geometry, plan: Plan, runs: int, lanes: int) -> int:
+def _estimate(g: Geometry, plan: Plan, runs: int, lanes: int, costs: Costs) -> int:
     """Instructions of a convolution whose filter blocks have ``runs`` runs in all."""
     pixels, filters, width = plan.pixels, plan.filters, plan.run_width
     blocks = -(-g.ow // pixels) * g.oh
     if plan.kernel == "joined":
-        per_vector = pixels + filters + pixels * filters
+        per_vector = costs.operand * (pixels + filters) + costs.mac * pixels * filters
         run = -(-width * g.c // lanes) * per_vector
     else:
         columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
-        run = -(-g.group_channels // lanes) * (len(columns) + width * filters * (1 + pixels))
+        run = -(-g.group_channels // lanes) * (
+            costs.operand * (len(columns) + width * filters) + costs.mac * width * filters * pixels
+        )
     results = plan.blocks(g.f) * filters * (12 + _RESULT_OVERHEAD * pixels)
     return blocks * (runs * (_RUN_OVERHEAD + run) + results)
 
 
-def _joins(conv: ConvView) -> bool:
+def _joins(conv: ConvView, lanes: int) -> bool:
     """Whether neighbouring filterlets are to be multiplied as one vector.
 
     Their activations are contiguous only without groups and dilation. A vector reads activations beyond its run and
@@ -111,7 +107,7 @@ def _joins(conv: ConvView) -> bool:
     """
     g = conv.geometry
     plain = conv.element_type == "i8" and g.groups == 1 and g.dilations[1] == 1
-    return plain and g.c < _JOINED_CHANNELS and g.kw > 1
+    return plain and g.c < lanes and g.kw > 1
 
 
 def _pixels(g: Geometry) -> range:

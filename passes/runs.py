@@ -35,15 +35,15 @@ def cover(kept: np.ndarray, width: int) -> np.ndarray:
     return np.array(runs, np.int64).reshape(-1, 3)
 
 
-_UNROLLED_VECTORS = 8
-"""Vectors of one run that the innermost loop body multiplies; longer runs take several turns."""
+UNROLLED_ELEMENTS = 128
+"""Elements of one run that the innermost loop body multiplies; longer runs take several turns."""
 
 
 @dataclass(frozen=True)
 class Steps:
     """How a run is cut into vectors: ``turns`` turns of ``vectors`` vectors of ``lanes`` elements.
 
-    ``Steps.of(steps.elements, lanes) == steps``: what is padded to whole steps stays so.
+    ``Steps.of(steps.elements, lanes, most) == steps``: what is padded to whole steps stays so.
     """
 
     lanes: int
@@ -51,7 +51,7 @@ class Steps:
     turns: int
 
     @staticmethod
-    def of(length: int, lanes: int, most: int = _UNROLLED_VECTORS) -> Steps:
+    def of(length: int, lanes: int, most: int) -> Steps:
         """The fewest turns of at most ``most`` vectors that hold ``length`` elements."""
         vectors = -(-length // lanes)
         turns = -(-vectors // most)

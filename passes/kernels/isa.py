@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from iree.compiler import ir
@@ -11,6 +13,25 @@ from iree.compiler.dialects import arith, llvm, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Instructions of the innermost loop, for the planner.
+
+    Attributes:
+        operand: loading one vector of activations or weights and preparing it.
+        mac: multiplying and accumulating one vector.
+        accumulators: sums that stay in registers.
+    """
+
+    operand: int
+    mac: int
+    accumulators: int
+
+
+Prepared: TypeAlias = tuple[ir.Value, ...]
+"""A vector ready to be multiplied, in as many registers as that takes."""
 
 
 @dataclass
@@ -33,6 +54,8 @@ class Isa:
         vector_bytes: size of one SIMD register.
     """
 
+    costs = Costs(operand=2, mac=2, accumulators=6)
+
     def __init__(self, vector_bytes: int) -> None:
         self.vector_bytes = vector_bytes
 
@@ -49,12 +72,18 @@ class Isa:
         type = ir.F32Type.get() if element == "f32" else emit.i32()
         return emit.splat(0, emit.vector_type(self.lanes(element), type))
 
-    def mac(self, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-        """``sums += a * b`` lane by lane; ``a`` and ``b`` are vectors of i8 or f32."""
-        if isinstance(ir.VectorType(a.type).element_type, ir.F32Type):
-            return vector.FMAOp(a, b, sums).result
-        wide = emit.vector_type(ir.VectorType(a.type).shape[0], emit.i32())
-        return arith.addi(sums, arith.muli(arith.extsi(wide, a), arith.extsi(wide, b)))
+    def prepare(self, values: ir.Value) -> Prepared:
+        """A loaded vector of i8 or f32 in the form that ``mac`` multiplies; shared by all its multiplications."""
+        type = ir.VectorType(values.type)
+        if isinstance(type.element_type, ir.F32Type):
+            return (values,)
+        return (arith.extsi(emit.vector_type(type.shape[0], emit.i32()), values),)
+
+    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
+        """``sums += a * b``, lane by lane or all lanes into one."""
+        if isinstance(ir.VectorType(a[0].type).element_type, ir.F32Type):
+            return vector.FMAOp(a[0], b[0], sums).result
+        return arith.addi(sums, arith.muli(a[0], b[0]))
 
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""
@@ -102,6 +131,8 @@ class Isa:
 class Mve(Isa):
     """Arm M-profile vector extension (Helium), 128-bit vectors."""
 
+    costs = Costs(operand=1, mac=1, accumulators=6)
+
     def __init__(self) -> None:
         super().__init__(vector_bytes=16)
 
@@ -111,11 +142,14 @@ class Mve(Isa):
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.i32()) if element == "i8" else super().zero(element)
 
-    def mac(self, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-        if ir.VectorType(a.type).shape[0] != 16:
+    def prepare(self, values: ir.Value) -> Prepared:
+        return (values,)
+
+    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
+        if isinstance(sums.type, ir.VectorType):
             return super().mac(sums, a, b)
         zero = emit.splat(0, emit.i32())
-        return _intrinsic(emit.i32(), "llvm.arm.mve.vmldava.v16i8", zero, zero, zero, sums, a, b)
+        return _intrinsic(emit.i32(), "llvm.arm.mve.vmldava.v16i8", zero, zero, zero, sums, *a, *b)
 
     def total(self, sums: ir.Value) -> ir.Value:
         return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
@@ -176,10 +210,67 @@ class Mve(Isa):
         return value
 
 
+class Scalar(Isa):
+    """Cores without vectors: four products in a row per step, sums in one register."""
+
+    costs = Costs(operand=4, mac=4, accumulators=2)
+
+    def __init__(self) -> None:
+        super().__init__(vector_bytes=4)
+
+    def lanes(self, element: str) -> int:
+        return 4 if element == "i8" else 1
+
+    def channel_lanes(self, element: str) -> int:
+        return 1
+
+    def zero(self, element: str) -> ir.Value:
+        return emit.splat(0, emit.i32() if element == "i8" else ir.F32Type.get())
+
+    def prepare(self, values: ir.Value) -> Prepared:
+        type = ir.VectorType(values.type)
+        scalars = [emit.lane(values, i) for i in range(type.shape[0])]
+        if isinstance(type.element_type, ir.F32Type):
+            return tuple(scalars)
+        return tuple(arith.extsi(emit.i32(), scalar) for scalar in scalars)
+
+    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
+        real = isinstance(sums.type, ir.F32Type)
+        for x, w in zip(a, b, strict=True):
+            sums = arith.addf(sums, arith.mulf(x, w)) if real else arith.addi(sums, arith.muli(x, w))
+        return sums
+
+    def total(self, sums: ir.Value) -> ir.Value:
+        return sums
+
+
+class Dsp(Scalar):
+    """Arm's DSP extension: two 16-bit products per instruction, four i8 in one word."""
+
+    costs = Costs(operand=3, mac=2, accumulators=4)
+
+    def prepare(self, values: ir.Value) -> Prepared:
+        """Bytes 0 and 2, and bytes 1 and 3, each as a pair of i16 in one register."""
+        if isinstance(ir.VectorType(values.type).element_type, ir.F32Type):
+            return super().prepare(values)
+        word = emit.lane(vector.BitCastOp(emit.vector_type(1, emit.i32()), values).result, 0)
+        eight = emit.splat(8, emit.i32())
+        rotated = _intrinsic(emit.i32(), "llvm.fshr.i32", word, word, eight)
+        return tuple(_intrinsic(emit.i32(), "llvm.arm.sxtb16", value) for value in (word, rotated))
+
+    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
+        if isinstance(sums.type, ir.F32Type):
+            return super().mac(sums, a, b)
+        for x, w in zip(a, b, strict=True):
+            sums = _intrinsic(emit.i32(), "llvm.arm.smlad", x, w, sums)
+        return sums
+
+
 def _intrinsic(result: ir.Type, name: str, *operands: ir.Value) -> ir.Value:
     return llvm.CallIntrinsicOp(result, name, list(operands), [], []).results_
 
 
 def isa_of(name: str, vector_bytes: int) -> Isa:
-    """The instruction set a target's ``isa`` field names."""
-    return Mve() if name == "mve" else Isa(vector_bytes)
+    """The instruction set that a target's ``isa`` field names."""
+    kinds: dict[str, Callable[[], Isa]] = {"mve": Mve, "dsp": Dsp, "scalar": Scalar}
+    return kinds[name]() if name in kinds else Isa(vector_bytes)

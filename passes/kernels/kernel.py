@@ -12,9 +12,9 @@ from dtmm_mlir.dialect.ops import Clamp, Geometry, PackedConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Requantization
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
-from dtmm_mlir.passes.runs import Steps
+from dtmm_mlir.passes.runs import UNROLLED_ELEMENTS, Steps
 
 _UNROLLED_WEIGHTS = 24
 """Vectors of weights that the innermost loop body loads; longer runs take several turns."""
@@ -132,8 +132,9 @@ class ConvKernel:
         if self.element == "f32":
             sums = arith.addf(sums, bias)
             if self.clamp:
-                sums = arith.maximumf(sums, emit.splat(self.clamp[0], type))
-                sums = arith.minimumf(sums, emit.splat(self.clamp[1], type))
+                low, high = (emit.splat(bound, type) for bound in self.clamp)
+                sums = arith.select(arith.cmpf(arith.CmpFPredicate.OLT, sums, low), low, sums)  # NaN stays NaN
+                sums = arith.select(arith.cmpf(arith.CmpFPredicate.OGT, sums, high), high, sums)
             return sums
         sums = arith.addi(sums, bias)
         if self.rescale:
@@ -259,16 +260,17 @@ class TableKernel(FilterKernel):
             start = emit.add(data, emit.mul(t, steps.vectors * steps.lanes))
             for v in range(steps.vectors):
                 size = self._chunk if v == steps.vectors - 1 else steps.lanes
-                inputs: dict[int, ir.Value] = {}
+                inputs: dict[int, Prepared] = {}
                 for k in range(width):
                     for b in range(filters):
                         at = v * vector + (k * filters + b) * size
-                        w = emit.load(self.weights, emit.add(first, at), steps.lanes)
+                        w = self.isa.prepare(emit.load(self.weights, emit.add(first, at), steps.lanes))
                         for p in range(pixels):
                             column = p * g.strides[1] + k * g.dilations[1]
                             if column not in inputs:
                                 at = column * self.layout.pixel + v * steps.lanes
-                                inputs[column] = emit.load(self.data, emit.add(start, at), steps.lanes, _WORD)
+                                x = emit.load(self.data, emit.add(start, at), steps.lanes, _WORD)
+                                inputs[column] = self.isa.prepare(x)
                             number = b * pixels + p
                             carried[number] = self.isa.mac(carried[number], inputs[column], w)
             return carried
@@ -280,14 +282,17 @@ class JoinedKernel(FilterKernel):
     """Pixels as they lie in the input, for few channels: a run's inputs are contiguous, one vector or a few."""
 
     def _layout(self) -> RowLayout:
-        self.steps = Steps.of(self.length // self.filters, self.isa.lanes(self.element))
+        lanes, stored = self.isa.lanes(self.element), self.length // self.filters
+        self.steps = Steps.of(stored, lanes, UNROLLED_ELEMENTS // lanes)
+        if self.steps.turns == 1:  # no need to multiply the padding
+            self.steps = Steps.of(self.plan.run_width * self.geometry.c, lanes, stored)
         return RowLayout.plan(self.geometry, self.geometry.c, self.plan.rows, self.steps.elements)
 
     @property
     def _ordered_values(self) -> np.ndarray:
         """By vector, then filter."""
         runs = len(self.conv.values)
-        vectors = self.steps.turns * self.steps.vectors
+        vectors = self.length // self.filters // self.steps.lanes
         values = self.conv.values.reshape(runs, self.filters, vectors, self.steps.lanes)
         return values.transpose(0, 2, 1, 3).reshape(runs, self.length)
 
@@ -301,11 +306,12 @@ class JoinedKernel(FilterKernel):
             for v in range(steps.vectors):
                 at = emit.add(emit.mul(t, steps.vectors * steps.lanes), v * steps.lanes)
                 inputs = [
-                    emit.load(self.data, emit.add(emit.add(data, at), p * step), steps.lanes) for p in range(pixels)
+                    self.isa.prepare(emit.load(self.data, emit.add(emit.add(data, at), p * step), steps.lanes))
+                    for p in range(pixels)
                 ]
                 for b in range(self.filters):
                     stored = emit.add(emit.mul(at, self.filters), b * steps.lanes)
-                    w = emit.load(self.weights, emit.add(weights, stored), steps.lanes)
+                    w = self.isa.prepare(emit.load(self.weights, emit.add(weights, stored), steps.lanes))
                     for p in range(pixels):
                         number = b * pixels + p
                         carried[number] = self.isa.mac(carried[number], inputs[p], w)

@@ -85,7 +85,7 @@ static uint32_t read_ticks(void) {
 static uint32_t calibrate(void) {
   uint32_t loops = CALIBRATION_LOOPS;
   start_ticks();
-  __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(loops) : : "cc");
+  __asm__ volatile(".syntax unified\n1: subs %0, %0, #1\n\tbne 1b" : "+l"(loops) : : "cc");
   return read_ticks();
 }
 
