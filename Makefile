@@ -1,5 +1,5 @@
 # Everything a developer or a curious user needs; `make help` lists it.
-# PYTHON=... chooses the interpreter for .venv, PYTEST_FLAGS=... goes to pytest.
+# PYTHON=... chooses the interpreter for .venv, PYTEST_FLAGS=... goes to pytest, BENCH_FLAGS=... to the benchmark.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -24,6 +24,10 @@ demo: setup ## Compile a pruned network for host and Cortex-M55, run both, compa
 .PHONY: test
 test: setup ## Run all tests
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+.PHONY: bench
+bench: setup ## Count the example models' instructions beside those of CMSIS-NN and DTMM
+	@$(BIN)/python benchmarks/instructions.py $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: setup ## Check style and types

@@ -66,6 +66,16 @@ class TestCortexM55:
         assert m55.manifest["flash_bytes"] < binary.stat().st_size
 
 
+@needs_cross_tools
+@pytest.mark.parametrize("target", ["cortex-m33", "cortex-m7", "cortex-m4", "cortex-m3", "cortex-m0plus"])
+def test_other_microcontrollers_equal_reference(target: str) -> None:
+    data = np.load(MODELS / "single_conv.npz")
+    artifact = dtmm_mlir.compile(MODELS / "single_conv.tflite", target=target)
+    run = artifact.execute(data["inputs"][0])
+    np.testing.assert_array_equal(run.outputs[0], data["expected"][0])
+    assert run.instructions
+
+
 def test_manifest_lists_kept_filterlets() -> None:
     artifact = dtmm_mlir.compile(MODELS / "resnet12_cifar10.tflite", target="host")
     counts = [(layer["kept_filterlets"], layer["total_filterlets"]) for layer in artifact.manifest["layers"]]
