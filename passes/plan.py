@@ -23,8 +23,17 @@ _ROW_BUFFER_BYTES = 8 << 10
 _RUN_OVERHEAD = 5
 """Instructions per run beside its loads and multiplications."""
 
+_FILTER_OVERHEAD = 14
+"""Instructions per filter of a block beside those per result."""
+
 _RESULT_OVERHEAD = 6
 """Instructions per result of requantizing and storing it."""
+
+_PARTIAL_OVERHEAD = 8
+"""Further instructions per filter where the pixels do not fill a vector of four."""
+
+_NEAR_WEIGHTS = 16
+"""Vectors of weights of one run that a pointer reaches; each further one takes an addition."""
 
 
 @dataclass
@@ -95,7 +104,10 @@ def _estimate(g: Geometry, plan: Plan, runs: int, lanes: int, costs: Costs) -> i
         run = -(-g.group_channels // lanes) * (
             costs.operand * (len(columns) + width * filters) + costs.mac * width * filters * pixels
         )
-    results = plan.blocks(g.f) * filters * (12 + _RESULT_OVERHEAD * pixels)
+    weights = filters * -(-width * g.group_channels // lanes)
+    run += max(0, weights - _NEAR_WEIGHTS)
+    partial = 0 if pixels == 4 else _PARTIAL_OVERHEAD
+    results = plan.blocks(g.f) * filters * (_FILTER_OVERHEAD + partial + _RESULT_OVERHEAD * pixels)
     return blocks * (runs * (_RUN_OVERHEAD + run) + results)
 
 
