@@ -13,8 +13,8 @@ from dtmm_mlir.dialect.constants import constant, walk
 from dtmm_mlir.dialect.ops import PACKED_CONV, PackedConvView
 from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.cleanup import erase_unused
-from dtmm_mlir.passes.kernels.isa import isa_of
-from dtmm_mlir.passes.kernels.kernel import ConvKernel, kernel_of
+from dtmm_mlir.passes.kernels.conv import ConvKernel
+from dtmm_mlir.passes.kernels.select import isa_of, kernel_of
 from dtmm_mlir.targets import get_target
 
 

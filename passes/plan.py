@@ -13,7 +13,8 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.kernels.isa import Costs, Isa, isa_of
+from dtmm_mlir.passes.kernels.isa import Costs, Isa
+from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.runs import cover
 from dtmm_mlir.targets import get_target
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from iree.compiler import ir
-from iree.compiler.dialects import arith, memref, scf, vector
+from iree.compiler.dialects import arith, llvm, memref, scf, vector
 
 Index: TypeAlias = int | ir.Value
 """A number known while emitting, or an ``index`` value."""
@@ -131,3 +131,8 @@ def lane(value: ir.Value, position: int) -> ir.Value:
 
 def from_lanes(scalars: Sequence[ir.Value]) -> ir.Value:
     return vector.FromElementsOp(vector_type(len(scalars), scalars[0].type), list(scalars)).result
+
+
+def intrinsic(result: ir.Type, name: str, *operands: ir.Value) -> ir.Value:
+    """A call of an LLVM intrinsic."""
+    return llvm.CallIntrinsicOp(result, name, list(operands), [], []).results_

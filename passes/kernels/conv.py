@@ -1,0 +1,143 @@
+"""What the kernels share: parameters, the loops over images, rows and blocks of pixels, and the end of each sum."""
+
+from __future__ import annotations
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dtmm_mlir.dialect.ops import Clamp, Geometry, PackedConvView, Rescale
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa, Requantization
+from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
+
+
+class ConvKernel:
+    """One packed convolution on one instruction set.
+
+    Its buffers, in the order of the dispatch's operands and results:
+
+    - input: [N * H * W * C] i8 or f32
+    - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
+    - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
+    - parameters: [F, 4] or [4, F] i32: bias, multiplier, shift (``Isa.stored_shift``), runs; f32 biases as their bits
+    - rows: the row buffer, where the layout needs one
+    - output: [N * OH * OW * F] i8, i32 or f32
+    """
+
+    def __init__(self, conv: PackedConvView, isa: Isa) -> None:
+        self.conv, self.isa = conv, isa
+        self.geometry: Geometry = conv.geometry
+        self.plan = Plan.read(conv.op.attributes["plan"])
+        self.element, self.output_element = conv.element_type, conv.output_type
+        self.rescale: Rescale | None = conv.rescale
+        self.clamp = _clamp(conv)
+        self.length = conv.values.shape[1]
+        self.layout = self._layout()
+
+    # What the kernel is given.
+
+    def _layout(self) -> RowLayout:
+        raise NotImplementedError
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.conv.values.reshape(-1)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        offsets = np.array([self.layout.offset(int(p)) for p in self.conv.positions], np.int32)
+        return offsets.astype(np.int16) if not offsets.size or offsets.max() < 1 << 15 else offsets
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """[4, F] i32: bias, multiplier, shift and runs."""
+        filters = self.geometry.f
+        counts = np.zeros(filters, np.int32)
+        counts[: len(self.conv.counts)] = self.conv.counts
+        zeros = np.zeros(filters, np.int32)
+        multiplier = self.rescale.multiplier if self.rescale else zeros
+        shift = self.isa.stored_shift(self.rescale) if self.rescale else zeros
+        bias = np.ascontiguousarray(self.conv.bias).view(np.int32)
+        return np.stack([bias, multiplier, shift, counts])
+
+    # The loops.
+
+    def emit(
+        self,
+        source: ir.Value,
+        values: ir.Value,
+        offsets: ir.Value,
+        parameters: ir.Value,
+        rows: ir.Value | None,
+        output: ir.Value,
+    ) -> None:
+        """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
+        g = self.geometry
+        self.weights, self.offset_table, self.parameter_table, self.output = (
+            values,
+            offsets,
+            parameters,
+            output,
+        )
+        self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa.lanes(self.element))
+        self.data = self.buffer.data
+
+        def image(n: Index) -> None:
+            def row(y: Index, window: Index) -> None:
+                target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
+                self._pixel_blocks(window, target)
+
+            self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row)
+
+        emit.loop(0, g.n, image)
+
+    def _pixel_blocks(self, window: Index, target: Index) -> None:
+        """One output row; the last block overlaps the one before where the width does not divide."""
+        g = self.geometry
+        pixels = min(self.plan.pixels, g.ow)
+
+        def block(b: Index) -> None:
+            x = emit.mul(b, pixels)
+            if g.ow % pixels:
+                x = emit.minimum(x, g.ow - pixels)
+            source = emit.add(window, emit.mul(x, g.strides[1] * self.layout.pixel))
+            self._block(pixels, source, emit.add(target, emit.mul(x, g.f)))
+
+        emit.loop(0, -(-g.ow // pixels), block)
+
+    def _block(self, pixels: int, source: Index, target: Index) -> None:
+        """``pixels`` neighbouring output pixels, all filters."""
+        raise NotImplementedError
+
+    def _offset(self, run: Index) -> ir.Value:
+        return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))
+
+    def _finish(self, sums: ir.Value, bias: ir.Value, scale: Requantization) -> ir.Value:
+        """Sums (vector of i32 or f32) to results: bias, rescale, clamp."""
+        type = ir.VectorType(sums.type)
+        if not isinstance(bias.type, ir.VectorType):
+            bias = emit.broadcast(bias, type)
+        if self.element == "f32":
+            sums = arith.addf(sums, bias)
+            if self.clamp:
+                low, high = (emit.splat(bound, type) for bound in self.clamp)
+                sums = arith.select(arith.cmpf(arith.CmpFPredicate.OLT, sums, low), low, sums)  # NaN stays NaN
+                sums = arith.select(arith.cmpf(arith.CmpFPredicate.OGT, sums, high), high, sums)
+            return sums
+        sums = arith.addi(sums, bias)
+        if self.rescale:
+            return self.isa.requantize(sums, scale, self.rescale, self.clamp or (-128, 127))
+        if self.clamp:
+            sums = arith.maxsi(sums, emit.splat(self.clamp[0], type))
+            sums = arith.minsi(sums, emit.splat(self.clamp[1], type))
+        return sums
+
+
+def _clamp(conv: PackedConvView) -> Clamp | None:
+    """The op's clamp, within i8 where the result is i8."""
+    if conv.clamp is None or conv.output_type != "i8":
+        return conv.clamp
+    return (max(int(conv.clamp[0]), -128), min(int(conv.clamp[1]), 127))

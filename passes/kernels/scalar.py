@@ -1,0 +1,43 @@
+"""Cores without vectors."""
+
+from __future__ import annotations
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared
+
+
+class Scalar(Isa):
+    """Cores without vectors: four products in a row per step, sums in one register."""
+
+    costs = Costs(operand=4, mac=4, accumulators=2)
+
+    def __init__(self) -> None:
+        super().__init__(vector_bytes=4)
+
+    def lanes(self, element: str) -> int:
+        return 4 if element == "i8" else 1
+
+    def channel_lanes(self, element: str) -> int:
+        return 1
+
+    def zero(self, element: str) -> ir.Value:
+        return emit.splat(0, emit.i32() if element == "i8" else ir.F32Type.get())
+
+    def prepare(self, values: ir.Value) -> Prepared:
+        type = ir.VectorType(values.type)
+        scalars = [emit.lane(values, i) for i in range(type.shape[0])]
+        if isinstance(type.element_type, ir.F32Type):
+            return tuple(scalars)
+        return tuple(arith.extsi(emit.i32(), scalar) for scalar in scalars)
+
+    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
+        real = isinstance(sums.type, ir.F32Type)
+        for x, w in zip(a, b, strict=True):
+            sums = arith.addf(sums, arith.mulf(x, w)) if real else arith.addi(sums, arith.muli(x, w))
+        return sums
+
+    def total(self, sums: ir.Value) -> ir.Value:
+        return sums

@@ -1,0 +1,28 @@
+"""Which kernel and which instruction set serve a convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dtmm_mlir.dialect.ops import PackedConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.conv import ConvKernel
+from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
+from dtmm_mlir.passes.kernels.dsp import Dsp
+from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.joined import JoinedKernel
+from dtmm_mlir.passes.kernels.mve import Mve
+from dtmm_mlir.passes.kernels.scalar import Scalar
+from dtmm_mlir.passes.kernels.table import TableKernel
+
+
+def isa_of(name: str, vector_bytes: int) -> Isa:
+    """The instruction set that a target's ``isa`` field names."""
+    kinds: dict[str, Callable[[], Isa]] = {"mve": Mve, "dsp": Dsp, "scalar": Scalar}
+    return kinds[name]() if name in kinds else Isa(vector_bytes)
+
+
+def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
+    """The kernel that the op's plan names."""
+    kinds = {"table": TableKernel, "joined": JoinedKernel, "depthwise": DepthwiseKernel}
+    return kinds[Plan.read(conv.op.attributes["plan"]).kernel](conv, isa)
