@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 from dtmm_mlir.errors import DtmmError
 
@@ -42,7 +42,8 @@ class Target:
         triple: LLVM target triple; ``None`` for the machine the compiler runs on.
         cpu: LLVM cpu name.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar`` or ``generic``.
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``avx2`` or
+            ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
         cross_prefix: prefix of the GNU cross tools (``arm-none-eabi-``); ``None`` for the host.
@@ -84,13 +85,19 @@ class Target:
         ]
 
 
+def _has_avx2() -> bool:
+    """Whether this machine's processor has x86's AVX2."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx2" in cpuinfo.read_text().split()
+
+
 HOST = Target(
     name="host",
     triple=None,
     cpu="host",
     float_abi=None,
-    isa="generic",
-    vector_bytes=32 if platform.machine() in ("x86_64", "AMD64") else 16,
+    isa="avx2" if _has_avx2() else "generic",
+    vector_bytes=16,
     index_bits=64,
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dtmm_mlir.dialect.ops import PackedConvView
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.avx2 import Avx2
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
@@ -18,7 +19,7 @@ from dtmm_mlir.passes.kernels.table import TableKernel
 
 def isa_of(name: str, vector_bytes: int) -> Isa:
     """The instruction set that a target's ``isa`` field names."""
-    kinds: dict[str, Callable[[], Isa]] = {"mve": Mve, "dsp": Dsp, "scalar": Scalar}
+    kinds: dict[str, Callable[[], Isa]] = {"avx2": Avx2, "mve": Mve, "dsp": Dsp, "scalar": Scalar}
     return kinds[name]() if name in kinds else Isa(vector_bytes)
 
 
