@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import dtmm_mlir
+from dtmm_mlir.targets import HOST, TARGETS
 from tests.kernels.cases import BATCHES
 from tests.kernels.convolutions import Sample, build_module
 
@@ -16,6 +19,17 @@ F32_TOLERANCE = 1e-5
 @pytest.mark.parametrize("target", ["host", "cortex-m55", "cortex-m4", "cortex-m0plus"])
 @pytest.mark.parametrize("batch", BATCHES)
 def test_equals_reference(batch: str, target: str) -> None:
+    check(batch, target)
+
+
+@pytest.mark.parametrize("batch", ["plans", "rescale", "depthwise", "f32"])
+def test_portable_kernels_equal_reference(batch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels for hosts without a named instruction set."""
+    monkeypatch.setitem(TARGETS, "host", replace(HOST, isa="generic"))
+    check(batch, "host")
+
+
+def check(batch: str, target: str) -> None:
     samples = [Sample.of(case) for case in BATCHES[batch]]
     artifact = dtmm_mlir.compile(build_module(samples), target=target)
     results = artifact.run([sample.x for sample in samples])
