@@ -96,7 +96,8 @@ class Isa:
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         """[F] int32: the shifts in the form that ``requantize`` wants them."""
-        return rescale.shift.astype(np.int32)
+        shift = rescale.shift.astype(np.int32)
+        return shift - 32 if is_far(rescale) else shift
 
     def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
         """i32 vector -> i8 vector with TOSA's arithmetic, offset by the zero point and clamped.
@@ -105,23 +106,53 @@ class Isa:
             by: scalars or vectors of the sums' length.
             clamp: (min, max) within i8.
         """
+        scale = self._scale_far if is_far(rescale) else _scale_any
+        value = scale(sums, by, rescale)
+        type = ir.VectorType(value.type)
+        value = arith.addi(value, emit.splat(rescale.output_zero_point, type))
+        value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
+        return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
+
+    def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
+        """``sums`` scaled where every shift goes beyond 31, in i32 after one wide multiplication.
+
+        Single rounding truncates the product to its upper half and rounds in the shift. Double rounding also rounds
+        the product, and takes one off a negative one, which makes the shift's ties go away from zero.
+        """
         lanes = ir.VectorType(sums.type).shape[0]
-        wide = emit.vector_type(lanes, emit.i64())
-
-        def widen(value: ir.Value) -> ir.Value:
-            if not isinstance(value.type, ir.VectorType):
-                return emit.broadcast(arith.extsi(emit.i64(), value), wide)
-            return arith.extsi(wide, value)
-
-        value, multiplier, shift = widen(sums), widen(by.multiplier), widen(by.shift)
-        one = emit.splat(1, wide)
-        rounding = arith.shli(one, arith.subi(shift, one))
+        narrow, wide = emit.vector_type(lanes, emit.i32()), emit.vector_type(lanes, emit.i64())
+        product = arith.muli(_widen(sums, wide), _widen(by.multiplier, wide))
         if rescale.rounding == "double":
-            positive = arith.cmpi(arith.CmpIPredicate.sge, value, emit.splat(0, wide))
-            extra = arith.select(positive, emit.splat(1 << 30, wide), emit.splat(-(1 << 30), wide))
-            far = arith.cmpi(arith.CmpIPredicate.sgt, shift, emit.splat(31, wide))
-            rounding = arith.addi(rounding, arith.select(far, extra, emit.splat(0, wide)))
-        value = arith.shrsi(arith.addi(arith.muli(value, multiplier), rounding), shift)
-        value = arith.addi(value, emit.splat(rescale.output_zero_point, wide))
-        value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], wide)), emit.splat(clamp[1], wide))
-        return arith.trunci(emit.vector_type(lanes, ir.IntegerType.get_signless(8)), value)
+            product = arith.addi(product, emit.splat(1 << 30, wide))
+        value = arith.trunci(narrow, arith.shrui(product, emit.splat(31, wide)))
+        if rescale.rounding == "double":
+            value = arith.addi(value, arith.shrsi(value, emit.splat(31, narrow)))
+        shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
+        one = emit.splat(1, narrow)
+        return arith.shrsi(arith.addi(arith.shrsi(value, shift), one), one)
+
+
+def is_far(rescale: Rescale) -> bool:
+    """Whether every shift goes beyond 31: the upper half of ``2 * sum * multiplier`` is all that is needed."""
+    return bool((rescale.shift > 31).all())
+
+
+def _scale_any(sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
+    """``sums`` scaled with any shifts, in i64: TOSA's formula as it stands."""
+    wide = emit.vector_type(ir.VectorType(sums.type).shape[0], emit.i64())
+    value, multiplier, shift = (_widen(v, wide) for v in (sums, by.multiplier, by.shift))
+    one = emit.splat(1, wide)
+    rounding = arith.shli(one, arith.subi(shift, one))
+    if rescale.rounding == "double":
+        positive = arith.cmpi(arith.CmpIPredicate.sge, value, emit.splat(0, wide))
+        extra = arith.select(positive, emit.splat(1 << 30, wide), emit.splat(-(1 << 30), wide))
+        far = arith.cmpi(arith.CmpIPredicate.sgt, shift, emit.splat(31, wide))
+        rounding = arith.addi(rounding, arith.select(far, extra, emit.splat(0, wide)))
+    return arith.shrsi(arith.addi(arith.muli(value, multiplier), rounding), shift)
+
+
+def _widen(value: ir.Value, wide: ir.VectorType) -> ir.Value:
+    """A scalar or vector of i32 as a vector of i64."""
+    if isinstance(value.type, ir.VectorType):
+        return arith.extsi(wide, value)
+    return emit.broadcast(arith.extsi(emit.i64(), value), wide)

@@ -6,10 +6,10 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith, vector
 
-from dtmm_mlir.dialect.ops import Clamp, Rescale
+from dtmm_mlir.dialect.ops import Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared, Requantization
+from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared, Requantization, is_far
 
 
 class Mve(Isa):
@@ -50,17 +50,9 @@ class Mve(Isa):
         vector.ScatterOp(None, buffer, [emit.index(at)], offsets, mask, values)
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
-        shift = super().stored_shift(rescale)
-        return 31 - shift if self._is_fast(rescale) else shift
+        return 31 - rescale.shift.astype(np.int32) if is_far(rescale) else super().stored_shift(rescale)
 
-    def _is_fast(self, rescale: Rescale) -> bool:
-        """The doubling multiply returns ``sum * multiplier >> 31``: every shift must go beyond that."""
-        return bool((rescale.shift > 31).all())
-
-    def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
-        """As on any instruction set, for up to four lanes."""
-        if not self._is_fast(rescale):
-            return super().requantize(sums, by, rescale, clamp)
+    def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         lanes = ir.VectorType(sums.type).shape[0]
         type = emit.vector_type(4, emit.i32())
         zero, one = emit.splat(0, emit.i32()), emit.splat(1, emit.i32())
@@ -76,8 +68,6 @@ class Mve(Isa):
             multiplier, shift = whole(multiplier), whole(shift)
         else:
             multiplier = emit.broadcast(multiplier, type)
-        # Single rounding truncates first and rounds in the shift. Double rounding also rounds the product, and takes
-        # one off a negative one, which makes the shift's ties go away from zero.
         if rescale.rounding == "double":
             value = emit.intrinsic(type, "llvm.arm.mve.vqrdmulh.v4i32", sums, multiplier)
             sign = arith.shrsi(value, emit.splat(31, type))
@@ -85,10 +75,5 @@ class Mve(Isa):
         else:
             value = emit.intrinsic(type, "llvm.arm.mve.vqdmulh.v4i32", sums, multiplier)
         kind = "vector.v4i32.v4i32" if isinstance(shift.type, ir.VectorType) else "scalar.v4i32"
-        shifted = emit.intrinsic(type, f"llvm.arm.mve.vshl.{kind}", value, shift, zero, one, zero)
-        value = arith.addi(shifted, emit.splat(rescale.output_zero_point, type))
-        value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
-        value = arith.trunci(emit.vector_type(4, ir.IntegerType.get_signless(8)), value)
-        if lanes < 4:
-            value = emit.from_lanes([emit.lane(value, i) for i in range(lanes)])
-        return value
+        value = emit.intrinsic(type, f"llvm.arm.mve.vshl.{kind}", value, shift, zero, one, zero)
+        return value if lanes == 4 else emit.from_lanes([emit.lane(value, i) for i in range(lanes)])
