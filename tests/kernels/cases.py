@@ -71,6 +71,12 @@ BATCHES: dict[str, list[Case]] = {
         for clamp in (False, True)
         for c, k in ((7, 3), (33, 1))
     ],
+    "extremes": [
+        Case(geometry(2, w, c, 64, 1), 0.7, rescale=rescale, seed=i)
+        for i, (w, c) in enumerate(((4, 1), (3, 2), (1, 9)))
+        for rescale in ("extreme-double", "extreme-single")
+    ]
+    + [Case(geometry(3, 4, 40, 40, 1, groups=40), rescale=f"extreme-{kind}", seed=9) for kind in ("double", "single")],
     "linear": [
         Case(geometry(1, 1, c, f, 1), kept, seed=c)
         for c, f, kept in ((126, 10, 1.0), (360, 10, 0.6), (5, 3, 1.0), (700, 4, 1.0))

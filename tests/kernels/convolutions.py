@@ -18,6 +18,10 @@ from dtmm_mlir.dialect.ops import Clamp, Geometry, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.captured import Conv
 
+_EXTREME_SUMS = (-(2**31), -(2**31) + 128, -(2**30), -1, 0, 1, 2**30 - 1, 2**30, 2**31 - 129, 2**31 - 1)
+_EXTREME_MULTIPLIERS = (0, 1, 2**30, 2**30 + 1, 2**31 - 1)
+_EXTREME_SHIFTS = (32, 33, 34, 38, 46, 61, 62)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -27,7 +31,8 @@ class Case:
         geometry: its shape.
         kept: probability that a filterlet survives.
         element: ``i8`` or ``f32``.
-        rescale: i8 only: "double", "single", "wide" (shifts on both sides of 31) or "none" (i32 sums).
+        rescale: i8 only: "double", "single", "wide" (shifts on both sides of 31), "none" (i32 sums), or
+            "extreme-double" and "extreme-single" (largest and smallest sums, multipliers and shifts).
         clamp: whether the result is clamped.
         seed: of weights, bias, scales and the input.
         plan: the kernel; by default the planner's choice.
@@ -82,6 +87,8 @@ class Sample:
             weights = (random.integers(-127, 128, shape) * mask).astype(np.int8)
             bias = random.integers(-3000, 3000, g.f).astype(np.int32)
             x = random.integers(-128, 128, (g.n, g.h, g.w, g.c)).astype(np.int8)
+            if case.rescale.startswith("extreme"):
+                bias = random.choice(_EXTREME_SUMS, g.f).astype(np.int32)
             zero_point = int(random.integers(-128, 128))
             sums = reference.convolve(x, weights, bias, g, zero_point)
             rescale = _rescale(case.rescale, sums, random)
@@ -115,6 +122,10 @@ def _rescale(kind: str, sums: np.ndarray, random: np.random.Generator) -> Rescal
     if kind == "none":
         return None
     filters = sums.shape[-1]
+    if kind.startswith("extreme"):
+        multiplier = random.choice(_EXTREME_MULTIPLIERS, filters).astype(np.int32)
+        shift = random.choice(_EXTREME_SHIFTS, filters).astype(np.int8)
+        return Rescale(multiplier, shift, int(random.integers(-128, 128)), kind.removeprefix("extreme-"))  # type: ignore[arg-type]
     spread = np.maximum(np.abs(sums.astype(np.int64)).reshape(-1, filters).mean(0), 4)
     scale = 60 / spread * random.uniform(0.7, 1.4, filters)
     if kind == "wide":
