@@ -133,7 +133,7 @@ def _read_clamp(op: ir.Operation) -> Clamp:
 
 
 def _folded_array(value: ir.Value) -> np.ndarray | None:
-    """A constant, seen through the reshapes and transposes of constants that importers leave."""
+    """A constant, seen through the reshapes, transposes and slices of constants that importers leave."""
     op = defining_op(value)
     if op is not None and op.name == "tosa.reshape":
         source = _folded_array(op.operands[0])
@@ -141,6 +141,11 @@ def _folded_array(value: ir.Value) -> np.ndarray | None:
     if op is not None and op.name == "tosa.transpose":
         source = _folded_array(op.operands[0])
         return None if source is None else source.transpose(list(ir.DenseI32ArrayAttr(op.attributes["perms"])))
+    if op is not None and op.name == "tosa.slice":
+        source, start, size = _folded_array(op.operands[0]), *map(constant_array, list(op.operands)[1:])
+        if source is None or start is None or size is None:
+            return None
+        return source[tuple(slice(int(at), int(at + n)) for at, n in zip(start, size, strict=True))]
     return constant_array(value)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from iree.compiler import ir
 
-from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.constants import defining_op, walk
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.frontends.checks import find_entry, keep_only, reject_dynamic_shapes
 from dtmm_mlir.passes.base import PassError
@@ -61,6 +61,7 @@ def import_tflite(path: Path, context: ir.Context) -> ir.Module:
     entry = find_entry(module, source=str(path))
     keep_only(module, entry)
     _drop_foreign_attributes(module)
+    _freeze_results(entry)
     for key, tensors in (("arg_attrs", inputs), ("res_attrs", outputs)):
         _annotate(entry, key, tensors)
     reject_dynamic_shapes(module)
@@ -166,6 +167,21 @@ def _drop_foreign_attributes(module: ir.Module) -> None:
         for name in list(op.attributes):
             if name.partition(".")[0] in _FOREIGN or name in ("arg_attrs", "res_attrs"):
                 del op.attributes[name]
+
+
+def _freeze_results(entry: ir.Operation) -> None:
+    """Returns what is cast to a dynamic batch as it was before the cast."""
+    (block,) = entry.regions[0].blocks
+    terminator = list(block.operations)[-1].operation
+    for number, value in enumerate(terminator.operands):
+        cast = defining_op(value)
+        if cast is not None and cast.name == "tensor.cast":
+            terminator.operands[number] = cast.operands[0]
+            if not list(cast.result.uses):
+                cast.erase()
+    arguments, results = ([value.type for value in values] for values in (block.arguments, terminator.operands))
+    with entry.context:
+        entry.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(arguments, results))
 
 
 def _annotate(entry: ir.Operation, key: str, tensors: list[TensorInfo]) -> None:
