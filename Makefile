@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := .venv/.sources
 # Debian packages, each beside a program that tells whether it is there.
-APT := qemu-system-arm:qemu-system-arm gcc-arm-none-eabi:arm-none-eabi-gcc gcc:cc
+APT := qemu-system-arm:qemu-system-arm gcc-arm-none-eabi:arm-none-eabi-gcc gcc:cc g++:g++
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help

@@ -24,6 +24,7 @@ from dtmm_mlir.frontends.checks import find_entry
 from dtmm_mlir.manifest import SCHEMA_VERSION, layer_table, signature, tool_versions
 from dtmm_mlir.output import MANIFEST, atomic_folder
 from dtmm_mlir.passes.base import PassError
+from dtmm_mlir.passes.cleanup import strip_annotations
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
 from dtmm_mlir.targets import Target, get_target
 
@@ -234,7 +235,7 @@ class _Lowering:
         for op in walk(self.module):
             if op.name.startswith("filterlet."):
                 raise PassError(op, "is left after filterlet-lower; IREE cannot compile it.")
-        _strip_annotations(find_entry(self.module, self.entry_name))
+        strip_annotations(find_entry(self.module, self.entry_name))
         with path.open("wb") as file:
             self.module.operation.write_bytecode(file)
 
@@ -249,19 +250,6 @@ class _Lowering:
             number = OWN_PHASES.index(phase)
             text = self.module.operation.get_asm(enable_debug_info=True)
             (self._dump_folder / f"{self._stem}.0.{number}.{phase}.mlir").write_text(text)
-
-
-def _strip_annotations(entry: ir.Operation) -> None:
-    """Removes the ``filterlet.*`` attributes of arguments and results, which stock IREE does not know."""
-    for key in ("arg_attrs", "res_attrs"):
-        if key not in entry.attributes:
-            continue
-        kept = [
-            {named.name: named.attr for named in ir.DictAttr(one) if not named.name.startswith("filterlet.")}
-            for one in ir.ArrayAttr(entry.attributes[key])
-        ]
-        with entry.context:
-            entry.attributes[key] = ir.ArrayAttr.get([ir.DictAttr.get(one) for one in kept])
 
 
 def _identity(model: Any) -> dict[str, Any]:

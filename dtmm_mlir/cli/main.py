@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dtmm_mlir.cli.compile import compile_command
+from dtmm_mlir.cli.plugin_path import plugin_path_command
 from dtmm_mlir.cli.program import run_program
 from dtmm_mlir.cli.run import run_command
 
@@ -22,6 +23,7 @@ def command() -> None:
 
 command.add_command(compile_command)
 command.add_command(run_command)
+command.add_command(plugin_path_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
