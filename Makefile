@@ -41,7 +41,7 @@ format: setup ## Format the Python sources
 	$(BIN)/ruff check --fix .
 
 .PHONY: setup
-setup: $(INSTALLED) tools ## Install everything into .venv, and the cross tools where root
+setup: tools $(INSTALLED) ## Install everything into .venv, and the cross tools where root
 	@:
 
 .PHONY: clean
@@ -73,7 +73,8 @@ $(SOURCES): FORCE | .venv/bin/python
 	@find dtmm_mlir dialect passes runtime -type f -not -path '*/__pycache__/*' | LC_ALL=C sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(INSTALLED): pyproject.toml CMakeLists.txt $(SOURCES)
+# The C++ compiler comes first: with it the installation builds the plug-in.
+$(INSTALLED): pyproject.toml CMakeLists.txt $(wildcard plugin/*) $(SOURCES) | tools
 	$(BIN)/pip install --quiet --editable '.[torch,tflite,dev]'
 	@touch $@
 
