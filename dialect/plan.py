@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal
 
 from iree.compiler import ir
 
-Kernel = Literal["table", "joined", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "joined", "depthwise")
+Kernel = Literal["table", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "depthwise")
+
+
+_LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None)}
+"""Smallest and largest values; all other numbers are at least 1."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,15 @@ class Plan:
     """Kernel form and its parameters.
 
     Attributes:
-        kernel: ``table`` walks the runs of a block of filters, the channels of every pixel padded to whole vectors;
-            ``joined`` does so on pixels that are not padded, so that a run of few channels is one vector;
-            ``depthwise`` walks the kernel positions and multiplies channel by channel.
-        pixels: neighbouring output pixels computed together, 1 to 4.
+        kernel: ``table`` walks the runs of a block of filters; ``depthwise`` walks the kernel positions and multiplies
+            channel by channel.
+        pixels: neighbouring output pixels computed together, 1 to 8.
         filters: neighbouring filters computed together; they share their runs. 1 to 4.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
             FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives.
         rows: output rows computed per refill of the row buffer.
+        joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
+            pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
     """
 
     kernel: Kernel
@@ -31,9 +36,10 @@ class Plan:
     filters: int
     run_width: int
     rows: int
+    joined: int = 0
 
     def attribute(self) -> ir.DictAttr:
-        """``{filters = 2 : i64, kernel = "table", pixels = 3 : i64, rows = 4 : i64, run_width = 3 : i64}``"""
+        """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3}``, numbers as i64."""
         i64 = ir.IntegerType.get_signless(64)
         return ir.DictAttr.get(
             {
@@ -59,14 +65,16 @@ class Plan:
         """
         entries = {named.name: named.attr for named in ir.DictAttr(attribute)}
         names = {field.name for field in fields(Plan)}
-        if set(entries) != names:
-            wrong = ", ".join(sorted(set(entries) ^ names))
-            raise ValueError(f"plan has missing or unknown fields: {wrong}")
+        optional = {field.name for field in fields(Plan) if field.default is not MISSING}
+        wrong = (set(entries) ^ names) - (optional - set(entries))
+        if wrong:
+            raise ValueError(f"plan has missing or unknown fields: {', '.join(sorted(wrong))}")
         kernel = entries["kernel"].value
-        numbers = {name: entries[name].value for name in names - {"kernel"}}
+        numbers = {name: entries[name].value for name in names & set(entries) - {"kernel"}}
         if kernel not in KERNELS:
             raise ValueError(f'plan names the kernel "{kernel}"; known ones are {", ".join(KERNELS)}')
         for name, value in numbers.items():
-            if not isinstance(value, int) or value < 1 or (name in ("pixels", "filters") and value > 4):
+            least, most = _LIMITS.get(name, (1, None))
+            if not isinstance(value, int) or value < least or (most and value > most):
                 raise ValueError(f"plan has {name} = {value}, which is out of range")
         return Plan(kernel=kernel, **numbers)

@@ -175,8 +175,19 @@ def _plan(op: ir.Operation) -> Findings:
         yield f"plan's run_width {plan.run_width} is wider than the {g.kh}x{g.kw} kernel"
     if plan.filters > g.f or (plan.filters > 1 and (g.groups > 1 or plan.kernel == "depthwise")):
         yield f"plan's filters = {plan.filters} does not fit {g.f} filters in {g.groups} group(s)"
-    if plan.kernel == "joined" and (view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1):
-        yield "plan names the joined kernel, which takes i8 without groups and horizontal dilation"
+    if plan.joined:
+        yield from _joined(plan, view)
+
+
+def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
+    g = view.geometry
+    if plan.kernel != "table" or view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1:
+        yield "plan joins channels, which takes the table kernel, i8, one group and no horizontal dilation"
+    elif plan.joined != g.c and (plan.joined != g.c % 16 or plan.run_width != g.kw):
+        yield (
+            f"plan joins {plan.joined} of {g.c} channels; it can join all, "
+            f"or in runs of {g.kw} filterlets the last {g.c % 16}"
+        )
 
 
 # Rules for filterlet.conv_2d.
@@ -228,11 +239,9 @@ def _packed_counts(op: ir.Operation) -> Findings:
 
 
 def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
-    exact = g.c if plan.kernel == "depthwise" else plan.run_width * g.group_channels
-    if plan.kernel == "joined" and (length < exact * plan.filters or length % (16 * plan.filters)):
-        yield f"values hold {length} weights per run; it takes {exact} per filter, padded to whole vectors of 16"
-    elif plan.kernel != "joined" and length != exact * plan.filters:
-        yield f"values hold {length} weights per run; its filterlets have {exact * plan.filters}"
+    exact = g.c if plan.kernel == "depthwise" else plan.filters * plan.run_width * g.group_channels
+    if length != exact:
+        yield f"values hold {length} weights per run; its filterlets have {exact}"
 
 
 def _view(op: ir.Operation) -> ConvView | PackedConvView:

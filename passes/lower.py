@@ -54,7 +54,7 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
     g = conv.geometry
     executable = f"filterlet_{number}"
     function = f"{executable}_{kernel.plan.kernel}_{g.kh}x{g.kw}_{g.c}x{g.f}"
-    row_buffer = [_tensor(kernel.layout.size, conv.element_type)] if kernel.layout.size else []
+    row_buffer = [_tensor(kernel.layout.size, kernel.row_type)] if kernel.layout.size else []
     with conv.op.location:
         with ir.InsertionPoint(conv.op):
             constants = [constant(_not_empty(a)) for a in (kernel.values, kernel.offsets, kernel.parameters)]
@@ -113,8 +113,8 @@ def _not_empty(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1) if array.size else np.zeros(1, array.dtype)
 
 
-def _tensor(size: int, element: str) -> ir.Type:
-    return ir.RankedTensorType.get([size], ir.Type.parse(element))
+def _tensor(size: int, element: ir.Type) -> ir.Type:
+    return ir.RankedTensorType.get([size], element)
 
 
 def _elements(type: ir.Type) -> int:

@@ -13,10 +13,7 @@ from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass, PassError
 from dtmm_mlir.passes.cleanup import erase_unused
-from dtmm_mlir.passes.runs import UNROLLED_ELEMENTS, Steps, cover
-
-_LANES = 16
-"""Runs of the ``joined`` kernel are padded with zeros to whole steps of vectors of this many i8."""
+from dtmm_mlir.passes.runs import cover
 
 
 @dataclass
@@ -78,11 +75,7 @@ def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, n
     columns = runs[:, 2, None] + np.arange(width)
     values = conv.weights[filters[runs[:, 0]][:, :, None], runs[:, 1, None, None], columns[:, None, :]]
     _clear_repeats(values, runs)
-    values = values.reshape(len(runs), plan.filters, width * g.group_channels)
-    if plan.kernel == "joined":
-        padded = Steps.of(values.shape[2], _LANES, UNROLLED_ELEMENTS // _LANES).elements
-        values = np.pad(values, ((0, 0), (0, 0), (0, padded - values.shape[2])))
-    values = values.reshape(len(runs), values.shape[1] * values.shape[2])
+    values = values.reshape(len(runs), plan.filters * width * g.group_channels)
     return values, runs[:, 1] * g.kw + runs[:, 2], np.bincount(runs[:, 0], minlength=len(starts))
 
 

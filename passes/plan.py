@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import ClassVar
@@ -11,30 +12,15 @@ from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
-from dtmm_mlir.dialect.plan import Kernel, Plan
+from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.kernels.isa import Costs, Isa
+from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.runs import cover
 from dtmm_mlir.targets import get_target
 
-_ROW_BUFFER_BYTES = 8 << 10
+_ROW_BUFFER_BYTES = 15 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
-
-_RUN_OVERHEAD = 5
-"""Instructions per run beside its loads and multiplications."""
-
-_FILTER_OVERHEAD = 14
-"""Instructions per filter of a block beside those per result."""
-
-_RESULT_OVERHEAD = 6
-"""Instructions per result of requantizing and storing it."""
-
-_PARTIAL_OVERHEAD = 8
-"""Further instructions per filter where the pixels do not fill a vector of four."""
-
-_NEAR_WEIGHTS = 16
-"""Vectors of weights of one run that a pointer reaches; each further one takes an addition."""
 
 
 @dataclass
@@ -46,9 +32,8 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 3, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, those of few channels ``joined``, all others ``table``.
-    ``pixels``, ``filters`` and ``run_width`` minimise an estimate of the instructions; ``rows`` fills a row buffer of
-    8 KiB.
+    Depthwise convolutions get the ``depthwise`` kernel, all others ``table``. ``pixels``, ``filters``, ``run_width``
+    and ``joined`` minimise an estimate of the instructions; ``rows`` fills a row buffer of 15 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -74,58 +59,54 @@ def choose(conv: ConvView, isa: Isa) -> Plan:
     """
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     if g.is_depthwise:
-        pixels = min(_pixels(g), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
-        return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * _bytes(conv)))
-    kernel: Kernel = "joined" if _joins(conv, lanes) else "table"
-    filters = range(1, 2 if g.groups > 1 else min(4, g.f) + 1)
-    estimates = {}
-    for width, count in product(range(1, g.kw + 1), filters):
-        plan = Plan(kernel, 1, count, width, 1)
-        starts = [plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))]
-        kept = conv.kept[np.add.outer(starts, np.arange(count))].any(axis=1)
-        runs = len(cover(kept, width))
-        for pixels in _pixels(g):
-            if pixels * count <= isa.costs.accumulators:
-                plan = replace(plan, pixels=pixels)
-                estimates[plan] = _estimate(g, plan, runs, lanes, isa.costs)
-    best = min(estimates, key=lambda plan: (estimates[plan], plan.filters, plan.run_width))
-    padded = g.c if kernel == "joined" else g.groups * -(-g.group_channels // lanes) * lanes
-    return replace(best, rows=_rows(g, padded * _bytes(conv)))
+        pixels = min(range(1, min(4, g.ow) + 1), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
+        return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * (1 if conv.element_type == "i8" else 4)))
+    estimates = {plan: estimate(conv, plan, isa) for plan in _candidates(conv, isa)}
+    best = min(estimates, key=lambda plan: (estimates[plan], plan.filters, plan.run_width, plan.pixels))
+    whole = g.groups * -(-(g.group_channels - best.joined) // lanes) * lanes
+    return replace(best, rows=_rows(g, (whole + best.joined) * isa.row_bytes(conv.element_type)))
 
 
-def _estimate(g: Geometry, plan: Plan, runs: int, lanes: int, costs: Costs) -> int:
-    """Instructions of a convolution whose filter blocks have ``runs`` runs in all."""
-    pixels, filters, width = plan.pixels, plan.filters, plan.run_width
-    blocks = -(-g.ow // pixels) * g.oh
-    if plan.kernel == "joined":
-        per_vector = costs.operand * (pixels + filters) + costs.mac * pixels * filters
-        run = -(-width * g.c // lanes) * per_vector
-    else:
-        columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
-        run = -(-g.group_channels // lanes) * (
-            costs.operand * (len(columns) + width * filters) + costs.mac * width * filters * pixels
-        )
-    weights = filters * -(-width * g.group_channels // lanes)
-    run += max(0, weights - _NEAR_WEIGHTS)
-    partial = 0 if pixels == 4 else _PARTIAL_OVERHEAD
-    results = plan.blocks(g.f) * filters * (_FILTER_OVERHEAD + partial + _RESULT_OVERHEAD * pixels)
-    return blocks * (runs * (_RUN_OVERHEAD + run) + results)
+def _candidates(conv: ConvView, isa: Isa) -> Iterator[Plan]:
+    """The plans whose sums stay in registers."""
+    g, most = conv.geometry, isa.costs.accumulators
+    for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
+        if pixels * filters <= most:
+            for width in range(1, g.kw + 1):
+                for joined in _joinable(conv, width, isa.lanes(conv.element_type)):
+                    yield Plan("table", pixels, filters, width, 1, joined)
 
 
-def _joins(conv: ConvView, lanes: int) -> bool:
-    """Whether neighbouring filterlets are to be multiplied as one vector.
+def _joinable(conv: ConvView, width: int, lanes: int) -> set[int]:
+    """How many channels may be joined in runs of ``width``.
 
     Their activations are contiguous only without groups and dilation. A vector reads activations beyond its run and
-    multiplies them by zero, which floats do not allow (inf * 0).
+    multiplies them by zero, which floats do not allow (inf * 0). Lanes of a vector that divide 16 see no difference.
     """
     g = conv.geometry
-    plain = conv.element_type == "i8" and g.groups == 1 and g.dilations[1] == 1
-    return plain and g.c < lanes and g.kw > 1
+    if conv.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1 or width == 1 or g.c % lanes == 0:
+        return {0}
+    return {0, g.c} | ({g.c % 16} if width == g.kw else set())
 
 
-def _pixels(g: Geometry) -> range:
-    """How many neighbouring pixels may be computed together."""
-    return range(1, min(4, g.ow) + 1)
+def estimate(conv: ConvView, plan: Plan, isa: Isa) -> int:
+    """Instructions of a convolution under a plan of the ``table`` kernel."""
+    g, costs, lanes = conv.geometry, isa.costs, isa.lanes(conv.element_type)
+    pixels, filters, width = plan.pixels, plan.filters, plan.run_width
+    starts = [plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))]
+    kept = conv.kept[np.add.outer(starts, np.arange(filters))].any(axis=1)
+    runs = len(cover(kept, width))
+    columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
+    macs = costs.mac * pixels * filters
+    run = -(-(g.group_channels - plan.joined) // lanes) * (
+        costs.data * len(columns) + costs.weights * width * filters + macs * width
+    )
+    run += -(-width * plan.joined // lanes) * (costs.joined * pixels + costs.weights * filters + macs)
+    regular = bool((kept == kept[0]).all())
+    run += costs.same_run if regular else costs.own_run
+    results = pixels // 4 * costs.results + (costs.few_results if pixels % 4 else 0)
+    block = costs.block + (0 if regular else costs.own_block) + filters * (costs.filter + results)
+    return -(-g.ow // pixels) * g.oh * (runs * run + len(starts) * block)
 
 
 def _rows(g: Geometry, pixel_bytes: int) -> int:
@@ -134,7 +115,3 @@ def _rows(g: Geometry, pixel_bytes: int) -> int:
     available = _ROW_BUFFER_BYTES // (width * pixel_bytes)
     reach = (g.kh - 1) * g.dilations[0] + 1
     return int(np.clip((available - reach) // g.strides[0] + 1, 1, g.oh))
-
-
-def _bytes(conv: ConvView) -> int:
-    return 1 if conv.element_type == "i8" else 4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 
@@ -33,30 +31,3 @@ def cover(kept: np.ndarray, width: int) -> np.ndarray:
                 runs.append((f, ky, min(kx, row - width)))
                 kx += width
     return np.array(runs, np.int64).reshape(-1, 3)
-
-
-UNROLLED_ELEMENTS = 128
-"""Elements of one run that the innermost loop body multiplies; longer runs take several turns."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How a run is cut into vectors: ``turns`` turns of ``vectors`` vectors of ``lanes`` elements.
-
-    ``Steps.of(steps.elements, lanes, most) == steps``: what is padded to whole steps stays so.
-    """
-
-    lanes: int
-    vectors: int
-    turns: int
-
-    @staticmethod
-    def of(length: int, lanes: int, most: int) -> Steps:
-        """The fewest turns of at most ``most`` vectors that hold ``length`` elements."""
-        vectors = -(-length // lanes)
-        turns = -(-vectors // most)
-        return Steps(lanes, -(-vectors // turns), turns)
-
-    @property
-    def elements(self) -> int:
-        return self.lanes * self.vectors * self.turns

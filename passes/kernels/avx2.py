@@ -12,7 +12,7 @@ from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared
 class Avx2(Isa):
     """256-bit vectors: sixteen 16-bit products, added up in pairs, per instruction."""
 
-    costs = Costs(operand=1, mac=2, accumulators=8)
+    costs = Costs(data=1, weights=1, joined=1, mac=2, accumulators=8)
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=32)
@@ -20,8 +20,11 @@ class Avx2(Isa):
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.vector_type(8, emit.i32())) if element == "i8" else super().zero(element)
 
+    def row_bytes(self, element: str) -> int:
+        return 2 if element == "i8" else super().row_bytes(element)
+
     def prepare(self, values: ir.Value) -> Prepared:
-        if isinstance(ir.VectorType(values.type).element_type, ir.F32Type):
+        if ir.VectorType(values.type).element_type != ir.IntegerType.get_signless(8):
             return (values,)
         return (arith.extsi(emit.vector_type(16, ir.IntegerType.get_signless(16)), values),)
 

@@ -43,6 +43,11 @@ class ConvKernel:
         raise NotImplementedError
 
     @property
+    def row_type(self) -> ir.Type:
+        """Elements of the row buffer."""
+        return self.isa.row_type(self.element)
+
+    @property
     def values(self) -> np.ndarray:
         return self.conv.values.reshape(-1)
 
@@ -82,7 +87,7 @@ class ConvKernel:
             parameters,
             output,
         )
-        self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa.lanes(self.element))
+        self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa)
         self.data = self.buffer.data
 
         def image(n: Index) -> None:
@@ -103,13 +108,21 @@ class ConvKernel:
             x = emit.mul(b, pixels)
             if g.ow % pixels:
                 x = emit.minimum(x, g.ow - pixels)
-            source = emit.add(window, emit.mul(x, g.strides[1] * self.layout.pixel))
-            self._block(pixels, source, emit.add(target, emit.mul(x, g.f)))
+            column = emit.mul(x, g.strides[1])
+            source = emit.add(window, emit.mul(column, self.layout.pixel))
+            joined = emit.add(window, self.layout.joined_at(column))
+            self._block(pixels, source, joined, emit.add(target, emit.mul(x, g.f)))
 
         emit.loop(0, -(-g.ow // pixels), block)
 
-    def _block(self, pixels: int, source: Index, target: Index) -> None:
-        """``pixels`` neighbouring output pixels, all filters."""
+    def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
+        """``pixels`` neighbouring output pixels, all filters.
+
+        Args:
+            source: element of ``data`` where the first window's channels in whole vectors begin.
+            joined: where its joined channels begin.
+            target: element of ``output`` of the first result.
+        """
         raise NotImplementedError
 
     def _offset(self, run: Index) -> ir.Value:

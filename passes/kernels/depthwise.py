@@ -15,10 +15,14 @@ from dtmm_mlir.passes.kernels.rows import RowLayout
 class DepthwiseKernel(ConvKernel):
     """Channel vector after channel vector, each a walk over the kernel positions that any channel keeps."""
 
-    def _layout(self) -> RowLayout:
-        return RowLayout.plan(self.geometry, self.geometry.group_channels, self.plan.rows, 0)
+    @property
+    def row_type(self) -> ir.Type:
+        return ir.Type.parse(self.element)
 
-    def _block(self, pixels: int, source: Index, target: Index) -> None:
+    def _layout(self) -> RowLayout:
+        return RowLayout.plan(self.geometry, self.geometry.group_channels, 0, self.plan.rows, 0, same=True)
+
+    def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
         channels = self.geometry.c
         lanes = min(self.isa.channel_lanes(self.element), 1 << (channels.bit_length() - 1))
 

@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
+import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import vector
+from iree.compiler.dialects import arith
 
+from dtmm_mlir.dialect.ops import Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Costs, Prepared
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Costs, Prepared, Requantization
 from dtmm_mlir.passes.kernels.scalar import Scalar
 
 
 class Dsp(Scalar):
-    """Arm's DSP extension: two 16-bit products per instruction, four i8 in one word."""
+    """Arm's DSP extension: two products of 16 bits per instruction.
 
-    costs = Costs(operand=3, mac=2, accumulators=4)
+    Row buffers hold i16. Four weights are a word whose bytes 0 and 2, and 1 and 3, are neighbours along the channels:
+    ``sxtb16`` makes a pair of i16 of each.
+    """
 
-    def prepare(self, values: ir.Value) -> Prepared:
-        """Bytes 0 and 2, and bytes 1 and 3, each as a pair of i16 in one register."""
-        if isinstance(ir.VectorType(values.type).element_type, ir.F32Type):
-            return super().prepare(values)
-        word = emit.lane(vector.BitCastOp(emit.vector_type(1, emit.i32()), values).result, 0)
-        eight = emit.splat(8, emit.i32())
-        rotated = emit.intrinsic(emit.i32(), "llvm.fshr.i32", word, word, eight)
-        return tuple(emit.intrinsic(emit.i32(), "llvm.arm.sxtb16", value) for value in (word, rotated))
+    costs = Costs(
+        data=1,
+        weights=3,
+        joined=2,
+        mac=2,
+        accumulators=4,
+        own_run=6,
+        same_run=3,
+        own_block=6,
+        block=12,
+        filter=6,
+        results=36,
+        few_results=36,
+    )
+
+    def row_bytes(self, element: str) -> int:
+        return 2 if element == "i8" else super().row_bytes(element)
+
+    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int) -> None:
+        if lanes == 4 and ir.MemRefType(target.type).element_type == ir.IntegerType.get_signless(16):
+            even, odd = _pairs(emit.load_from(emit.pointer(source, at), emit.i32()))
+            half, low = emit.splat(16, emit.i32()), emit.splat(0xFFFF, emit.i32())
+            first = arith.ori(arith.andi(even, low), arith.shli(odd, half))
+            second = arith.ori(arith.shrui(even, half), arith.andi(odd, arith.xori(low, emit.splat(-1, emit.i32()))))
+            address = emit.pointer(target, to)
+            for i, word in enumerate((first, second)):
+                emit.store_to(word, emit.advance(address, 4 * i), 2)
+            return
+        super().copy(source, at, target, to, lanes)
+
+    def load_data(self, address: ir.Value, element: str, alignment: int) -> Prepared:
+        if element != "i8":
+            return super().load_data(address, element, alignment)
+        if alignment >= 4:
+            both = emit.load_from(address, emit.i64(), 4, volatile=True)  # stays one ldrd
+            high = arith.shrui(both, emit.splat(32, emit.i64()))
+            return tuple(arith.trunci(emit.i32(), word) for word in (both, high))
+        return tuple(emit.load_from(emit.advance(address, 4 * i), emit.i32(), 2) for i in range(2))
+
+    def load_weights(self, address: ir.Value, element: str) -> Prepared:
+        if element != "i8":
+            return super().load_weights(address, element)
+        return _pairs(emit.load_from(address, emit.i32()))
+
+    def arrange(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype != np.int8:
+            return values
+        return values.reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(values.shape)
 
     def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
         if isinstance(sums.type, ir.F32Type):
@@ -30,3 +75,29 @@ class Dsp(Scalar):
         for x, w in zip(a, b, strict=True):
             sums = emit.intrinsic(emit.i32(), "llvm.arm.smlad", x, w, sums)
         return sums
+
+    def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
+        if not by.bounded or isinstance(by.multiplier.type, ir.VectorType):
+            return super()._scale_far(sums, by, rescale)
+        one = emit.splat(1, emit.i32())
+        double = rescale.rounding == "double"
+
+        def scale(value: ir.Value) -> ir.Value:
+            twice = arith.shli(value, one)
+            product = arith.muli(arith.extsi(emit.i64(), twice), arith.extsi(emit.i64(), by.multiplier))
+            if double:
+                product = arith.addi(product, emit.splat(1 << 31, emit.i64()))
+            value = arith.trunci(emit.i32(), arith.shrui(product, emit.splat(32, emit.i64())))  # smmul, smmulr
+            if double:
+                value = emit.opaque(value)  # not a second multiplication that adds the sign
+                value = arith.addi(value, arith.shrsi(value, emit.splat(31, emit.i32())))
+            return arith.shrsi(arith.addi(arith.shrsi(value, by.shift), one), one)
+
+        lanes = ir.VectorType(sums.type).shape[0]
+        return emit.from_lanes([scale(emit.lane(sums, i)) for i in range(lanes)])
+
+
+def _pairs(word: ir.Value) -> Prepared:
+    """Bytes 0 and 2, and bytes 1 and 3, each as a pair of i16 in one register."""
+    rotated = emit.intrinsic(emit.i32(), "llvm.fshr.i32", word, word, emit.splat(8, emit.i32()))
+    return tuple(emit.intrinsic(emit.i32(), "llvm.arm.sxtb16", value) for value in (word, rotated))

@@ -136,3 +136,79 @@ def from_lanes(scalars: Sequence[ir.Value]) -> ir.Value:
 def intrinsic(result: ir.Type, name: str, *operands: ir.Value) -> ir.Value:
     """A call of an LLVM intrinsic."""
     return llvm.CallIntrinsicOp(result, name, list(operands), [], []).results_
+
+
+def pointer(buffer: ir.Value, at: Index = 0) -> ir.Value:
+    """The address of element ``at`` of a flat memref, as an ``!llvm.ptr``."""
+    base = memref.ExtractAlignedPointerAsIndexOp(buffer).result
+    address = llvm.IntToPtrOp(_pointer_type(), arith.index_cast(i64(), base)).result
+    return advance(address, at, ir.MemRefType(buffer.type).element_type)
+
+
+def advance(address: ir.Value, by: Index, element: ir.Type | None = None) -> ir.Value:
+    """``address`` moved by ``by`` elements; bytes by default."""
+    element = element or ir.IntegerType.get_signless(8)
+    if isinstance(by, int):
+        if by == 0:
+            return address
+        return llvm.GEPOp(_pointer_type(), address, [], [by], element, 0).result
+    if isinstance(by.type, ir.IndexType):
+        by = arith.index_cast(i64(), by)
+    return llvm.GEPOp(_pointer_type(), address, [by], [_DYNAMIC], element, 0).result
+
+
+def load_from(address: ir.Value, type: ir.Type, alignment: int = 1, volatile: bool = False) -> ir.Value:
+    """A value of ``type`` at ``address``, which is a multiple of ``alignment`` bytes.
+
+    Args:
+        volatile: keep it one load.
+    """
+    return llvm.LoadOp(type, address, alignment=alignment, volatile_=volatile).result
+
+
+def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
+    """Stores ``value`` at ``address``, which is a multiple of ``alignment`` bytes."""
+    llvm.StoreOp(value, address, alignment=alignment)
+
+
+def opaque(value: ir.Value) -> ir.Value:
+    """``value``, of which the compiler then knows nothing: it neither counts loops with it nor splits addresses."""
+    return llvm.InlineAsmOp(value.type, [value], "", "=r,0").res
+
+
+def repeat(inits: Sequence[ir.Value], body: Callable[..., tuple[ir.Value, Sequence[ir.Value]]]) -> list[ir.Value]:
+    """A loop that runs at least once: ``body(*carried)`` returns whether to go on and the next carried values."""
+    types = [value.type for value in inits]
+    op = scf.WhileOp(types, list(inits))
+    before, after = (region.blocks.append(*types) for region in op.regions)
+    with ir.InsertionPoint(before):
+        again, values = body(*before.arguments)
+        scf.ConditionOp(again, list(values))
+    with ir.InsertionPoint(after):
+        scf.YieldOp(list(after.arguments))
+    return list(op.results)
+
+
+_DYNAMIC = -(1 << 31)
+"""Marks an index of ``llvm.getelementptr`` that is an operand."""
+
+
+def _pointer_type() -> ir.Type:
+    return ir.Type.parse("!llvm.ptr")
+
+
+def differ(a: ir.Value, b: ir.Value) -> ir.Value:
+    """Whether two addresses differ."""
+    return llvm.ICmpOp(1, a, b).result
+
+
+def either(
+    condition: ir.Value, then: Callable[[], Sequence[ir.Value]], otherwise: Sequence[ir.Value]
+) -> list[ir.Value]:
+    """The results of ``then`` where ``condition`` holds, and the values ``otherwise`` where not."""
+    op = scf.IfOp(condition, [value.type for value in otherwise], has_else=True)
+    with ir.InsertionPoint(op.then_block):
+        scf.YieldOp(list(then()))
+    with ir.InsertionPoint(op.else_block):
+        scf.YieldOp(list(otherwise))
+    return list(op.results)

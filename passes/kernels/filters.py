@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from iree.compiler import ir
@@ -12,6 +15,35 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Requantization
+
+_PARAMETERS = 4
+"""Words per filter: bias, multiplier, shift, and one of the block."""
+
+_WORD = 4
+"""Bytes of a parameter."""
+
+_RESULTS = 4
+"""Pixels of one filter that are requantized as one vector."""
+
+
+_STRAIGHT_PRODUCTS = 320
+"""Products of vectors that straight-line code for all runs of a block of filters may have."""
+
+Walk: TypeAlias = tuple[ir.Value, ir.Value, Sequence[ir.Value]]
+"""Addresses of the next block's weights and offsets, and the sums of this one."""
+
+
+@dataclass
+class Cursor:
+    """Addresses that move on from block of filters to block of filters."""
+
+    weights: ir.Value
+    offsets: ir.Value
+    parameters: ir.Value
+    output: ir.Value
+
+    def values(self) -> list[ir.Value]:
+        return [self.weights, self.offsets, self.parameters, self.output]
 
 
 class FilterKernel(ConvKernel):
@@ -35,58 +67,176 @@ class FilterKernel(ConvKernel):
 
     @property
     def parameters(self) -> np.ndarray:
-        """[F, 4] i32: one filter's lie together; a block's runs are with its first filter."""
-        table = super().parameters.T.copy()
-        table[:, 3] = 0
-        for block, runs in enumerate(self.conv.counts):
-            table[self.plan.first_filter(block, self.geometry.f), 3] = runs
+        """[blocks, filters of a block, 4] i32: bias, multiplier, shift; the last of a block's first filter is its runs,
+        the last of its last filter how far the next block's output is."""
+        table = super().parameters.T[self._filters_of_blocks]
+        table[:, :, 3] = 0
+        table[:, 0, 3] = self.conv.counts
+        if self.filters > 1:
+            starts = self._filters_of_blocks[:, 0]
+            table[:-1, -1, 3] = np.diff(starts)
         return table
 
     @property
     def filters(self) -> int:
         return self.plan.filters
 
-    def _parameter(self, kind: int, filter: Index) -> ir.Value:
-        """bias (0), multiplier (1), shift (2) or runs (3) of one filter."""
-        value = emit.load_scalar(self.parameter_table, emit.add(emit.mul(filter, 4), kind))
-        return arith.bitcast(ir.F32Type.get(), value) if kind == 0 and self.element == "f32" else value
+    @property
+    def _filters_of_blocks(self) -> np.ndarray:
+        """[blocks, filters of a block] int."""
+        filters = self.geometry.f
+        starts = [self.plan.first_filter(block, filters) for block in range(self.plan.blocks(filters))]
+        return np.add.outer(starts, np.arange(self.filters))
 
-    def _block(self, pixels: int, source: Index, target: Index) -> None:
-        g = self.geometry
-        per_group = g.f // g.groups
+    @property
+    def _stored(self) -> int:
+        """Elements stored of one run."""
+        return self._ordered_values.shape[1]
 
-        def group(i: Index, run: ir.Value) -> list[ir.Value]:
-            start = emit.add(source, emit.mul(i, self.layout.group_stride))
+    def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
+        data, joined = emit.pointer(self.data, source), emit.pointer(self.data, joined)
+        per_group = self.geometry.f // self.geometry.groups
+        blocks = -(-per_group // self.filters)
+        tables = [emit.pointer(table) for table in (self.weights, self.offset_table, self.parameter_table)]
 
-            def block(j: Index, run: ir.Value) -> list[ir.Value]:
-                first = emit.mul(j, self.filters)
-                if per_group % self.filters:
-                    first = emit.minimum(first, per_group - self.filters)
-                filter = emit.add(emit.mul(i, per_group), first)
-                return [self._filters(filter, run, pixels, start, target)]
+        def group(i: Index, *cursor: ir.Value) -> list[ir.Value]:
+            start = self._at(data, emit.mul(i, self.layout.group_stride))
+            end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * _WORD)
 
-            return emit.loop(0, -(-per_group // self.filters), block, [run])
+            def block(*cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
+                following = self._filters(Cursor(*cursor), pixels, start, joined)
+                return emit.differ(following.parameters, end), following.values()
 
-        emit.loop(0, g.groups, group, [emit.index(0)])
+            return emit.repeat(cursor, block) if blocks > 1 else block(*cursor)[1]
 
-    def _filters(self, filter: Index, run: ir.Value, pixels: int, source: Index, target: Index) -> ir.Value:
-        """One block of filters at ``pixels`` pixels; returns the next block's first run."""
-        count = arith.index_cast(ir.IndexType.get(), self._parameter(3, filter))
-        end = emit.index(emit.add(run, count))
-        zeros = [self.isa.zero(self.element)] * (pixels * self.filters)
-        sums = emit.loop(run, end, lambda r, *sums: self._run(r, sums, source), zeros)
+        emit.loop(0, self.geometry.groups, group, [*tables, emit.pointer(self.output, target)])
+
+    def _filters(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Cursor:
+        """One block of filters at ``pixels`` pixels; returns where the next block is."""
+        walk = self._same_runs if self._regular and self._short(pixels) else self._own_runs
+        weights, offsets, sums = walk(cursor, pixels, data, joined)
+        self._store_results(sums, pixels, cursor.parameters, cursor.output)
+        step: Index = 1
+        if self.filters > 1:
+            at = emit.advance(cursor.parameters, (self.filters * _PARAMETERS - 1) * _WORD)
+            step = arith.index_cast(ir.IndexType.get(), emit.load_from(at, emit.i32(), _WORD))
+        parameters = emit.advance(cursor.parameters, self.filters * _PARAMETERS * _WORD)
+        return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
+
+    @property
+    def _regular(self) -> bool:
+        """Whether all blocks have the same runs."""
+        runs = self.conv.counts
+        same = bool(len(runs) and runs[0] and (runs == runs[0]).all())
+        return same and bool((self.conv.positions.reshape(len(runs), -1) == self.conv.positions[: runs[0]]).all())
+
+    def _short(self, pixels: int) -> bool:
+        """Whether straight-line code for all runs of a block is worth its size."""
+        products = int(self.conv.counts[0]) * self.plan.run_width * self.filters * pixels
+        return products * -(-self.geometry.group_channels // self.isa.lanes(self.element)) <= _STRAIGHT_PRODUCTS
+
+    @cached_property
+    def _bounded(self) -> bool:
+        """Whether no sum can reach 2^30 in magnitude, whatever the input."""
+        if not self.conv.values.size:
+            weights = np.zeros(self._filters_of_blocks.shape, np.int64)
+        else:
+            runs = (
+                np.abs(self.conv.values.astype(np.int64)).reshape(len(self.conv.values), self.filters, -1).sum(axis=2)
+            )
+            totals = np.concatenate([np.zeros((1, self.filters), np.int64), runs.cumsum(axis=0)])
+            ends = np.cumsum(self.conv.counts, dtype=np.int64)
+            weights = totals[ends] - totals[ends - self.conv.counts]
+        bias = np.abs(self.conv.bias.astype(np.int64))[self._filters_of_blocks]
+        return bool((bias + 128 * weights).max() < 1 << 30)
+
+    def _zeros(self, pixels: int) -> list[ir.Value]:
+        return [self.isa.zero(self.element)] * (pixels * self.filters)
+
+    def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
+        """The runs of a block where every block has the same: straight-line code."""
+        weights = cursor.weights
+        sums: Sequence[ir.Value] = self._zeros(pixels)
+        for position in self.conv.positions[: self.conv.counts[0]]:
+            weights, offset = emit.opaque(weights), self.layout.offset(int(position))
+            sums = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
+            weights = self._weights_at(weights, self._stored)
+        return weights, cursor.offsets, sums
+
+    def _start(self, data: ir.Value, offset: Index) -> ir.Value:
+        return emit.opaque(self._at(data, offset))
+
+    def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
+        """The runs of a block, as many and where the tables say."""
+        count = emit.load_from(emit.advance(cursor.parameters, 3 * _WORD), emit.i32(), _WORD)
+        index = ir.MemRefType(self.offset_table.type).element_type
+
+        def run(
+            left: ir.Value, weights: ir.Value, offsets: ir.Value, *sums: ir.Value
+        ) -> tuple[ir.Value, list[ir.Value]]:
+            weights = emit.opaque(weights)
+            offset = emit.load_from(offsets, index, index.width // 8)
+            offset = arith.index_cast(ir.IndexType.get(), offset)
+            totals = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
+            left = arith.subi(emit.opaque(left), emit.splat(1, emit.i32()))
+            more = arith.cmpi(arith.CmpIPredicate.ne, left, emit.splat(0, emit.i32()))
+            return more, [left, self._weights_at(weights, self._stored), emit.advance(offsets, 1, index), *totals]
+
+        carried = [count, cursor.weights, cursor.offsets, *self._zeros(pixels)]
+        if self.conv.counts.all():
+            carried = emit.repeat(carried, run)
+        else:
+            some = arith.cmpi(arith.CmpIPredicate.ne, count, emit.splat(0, emit.i32()))
+            carried = emit.either(some, lambda: emit.repeat(carried, run), carried)
+        return carried[1], carried[2], carried[3:]
+
+    def _at(self, data: ir.Value, elements: Index) -> ir.Value:
+        """An address within the row buffer moved on."""
+        return emit.advance(data, elements, ir.MemRefType(self.data.type).element_type)
+
+    def _weights_at(self, weights: ir.Value, elements: Index) -> ir.Value:
+        """An address within the weights moved on."""
+        return emit.advance(weights, elements, ir.MemRefType(self.weights.type).element_type)
+
+    @property
+    def _element_bytes(self) -> int:
+        return 1 if self.element == "i8" else 4
+
+    @property
+    def _output_type(self) -> ir.Type:
+        return ir.MemRefType(self.output.type).element_type
+
+    def _store_results(self, sums: Sequence[ir.Value], pixels: int, parameters: ir.Value, output: ir.Value) -> None:
+        scaled = []
         for b in range(self.filters):
-            totals = emit.from_lanes([self.isa.total(s) for s in sums[b * pixels : (b + 1) * pixels]])
-            at = emit.add(filter, b)
-            scale = Requantization(self._parameter(1, at), self._parameter(2, at))
-            results = self._finish(totals, self._parameter(0, at), scale)
-            self.isa.store_strided(results, self.output, emit.add(target, at), self.geometry.f)
-        return end
+            bias, multiplier, shift = (
+                emit.load_from(emit.advance(parameters, (b * _PARAMETERS + i) * _WORD), emit.i32(), _WORD)
+                for i in range(3)
+            )
+            if self.element == "f32":
+                bias = arith.bitcast(ir.F32Type.get(), bias)
+            for first in range(0, pixels, _RESULTS):
+                lanes = sums[b * pixels + first : b * pixels + min(first + _RESULTS, pixels)]
+                totals = emit.from_lanes([self.isa.total(s) for s in lanes])
+                at = first * self.geometry.f + b
+                if self.rescale:
+                    totals = arith.addi(totals, emit.broadcast(bias, ir.VectorType(totals.type)))
+                    scaled.append(
+                        (at, self.isa.scale(totals, Requantization(multiplier, shift, self._bounded), self.rescale))
+                    )
+                    continue
+                results = self._finish(totals, bias, Requantization(multiplier, shift))
+                self.isa.store_strided(results, emit.advance(output, at, self._output_type), self.geometry.f)
+        if self.rescale:
+            self.isa.store_scaled(scaled, output, self.geometry.f, self.rescale, self.clamp or (-128, 127))
 
-    def _run(self, run: Index, sums: Sequence[ir.Value], source: Index) -> list[ir.Value]:
+    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Multiplies one run with each pixel's window.
 
         Args:
+            weights: address of the run's first weight.
+            data: address of the first pixel's activations under the run, of its channels in whole vectors.
+            joined: the same of its joined channels.
             sums: accumulators of each pixel of the first filter, then of the next.
         """
         raise NotImplementedError

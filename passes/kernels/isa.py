@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,17 +17,35 @@ from dtmm_mlir.passes.kernels.emit import Index
 
 @dataclass(frozen=True)
 class Costs:
-    """Instructions of the innermost loop, for the planner.
+    """Instructions of the ``table`` kernel's parts, for the planner.
 
     Attributes:
-        operand: loading one vector of activations or weights and preparing it.
+        data: loading one vector of activations and preparing it.
+        weights: the same of weights.
+        joined: loading one vector of joined activations and preparing it.
         mac: multiplying and accumulating one vector.
         accumulators: sums that stay in registers.
+        own_run: per run beside its vectors, where each block of filters has its own runs.
+        same_run: the same where all blocks have the same runs.
+        own_block: per block of filters with its own runs.
+        block: per block of filters.
+        filter: per filter of a block.
+        results: requantizing and storing four pixels of one filter.
+        few_results: the same where there are fewer than four.
     """
 
-    operand: int
+    data: int
+    weights: int
+    joined: int
     mac: int
     accumulators: int
+    own_run: int = 5
+    same_run: int = 3
+    own_block: int = 8
+    block: int = 8
+    filter: int = 6
+    results: int = 24
+    few_results: int = 24
 
 
 Prepared: TypeAlias = tuple[ir.Value, ...]
@@ -40,10 +59,12 @@ class Requantization:
     Attributes:
         multiplier: i32 or vector of i32.
         shift: i32 or vector of i32, as ``Isa.stored_shift`` made it.
+        bounded: whether all sums are known to be below 2^30 in magnitude.
     """
 
     multiplier: ir.Value
     shift: ir.Value
+    bounded: bool = False
 
 
 class Isa:
@@ -53,7 +74,11 @@ class Isa:
         vector_bytes: size of one SIMD register.
     """
 
-    costs = Costs(operand=2, mac=2, accumulators=6)
+    costs = Costs(data=2, weights=2, joined=2, mac=2, accumulators=6)
+    byte_reach: int | None = None
+    """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
+    word_reach: int | None = None
+    """The same for addresses that are multiples of four."""
 
     def __init__(self, vector_bytes: int) -> None:
         self.vector_bytes = vector_bytes
@@ -70,6 +95,41 @@ class Isa:
         """The accumulator ``mac`` starts from."""
         type = ir.F32Type.get() if element == "f32" else emit.i32()
         return emit.splat(0, emit.vector_type(self.lanes(element), type))
+
+    def row_bytes(self, element: str) -> int:
+        """Size of a row buffer's elements for inputs of ``element``; i8 may be kept as i16, widened once for all."""
+        return 1 if element == "i8" else 4
+
+    def row_type(self, element: str) -> ir.Type:
+        """Type of a row buffer's elements for inputs of ``element``."""
+        return ir.IntegerType.get_signless(8 * self.row_bytes(element)) if element == "i8" else ir.F32Type.get()
+
+    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int) -> None:
+        """Copies ``lanes`` elements of an input, a memref, into a row buffer."""
+        values, row_type = emit.load(source, at, lanes), ir.MemRefType(target.type).element_type
+        if row_type != ir.VectorType(values.type).element_type:
+            values = arith.extsi(emit.vector_type(lanes, row_type), values)
+        emit.store(values, target, to)
+
+    def move_lanes(self, bytes: int) -> int:
+        """Elements of ``bytes`` each that are moved at once within a row buffer."""
+        return 16 // bytes
+
+    def load_data(self, address: ir.Value, element: str, alignment: int) -> Prepared:
+        """One vector of a row buffer, or of an input that serves as one, ready to be multiplied."""
+        return self.prepare(
+            emit.load_from(address, emit.vector_type(self.lanes(element), self.row_type(element)), alignment)
+        )
+
+    def load_weights(self, address: ir.Value, element: str) -> Prepared:
+        """One vector of weights, ready to be multiplied."""
+        type = ir.Type.parse(element)
+        bytes = 1 if element == "i8" else 4
+        return self.prepare(emit.load_from(address, emit.vector_type(self.lanes(element), type), bytes))
+
+    def arrange(self, values: np.ndarray) -> np.ndarray:
+        """The weights, whole vectors along the last axis, in the order in which ``load_weights`` wants them."""
+        return values
 
     def prepare(self, values: ir.Value) -> Prepared:
         """A loaded vector of i8 or f32 in the form that ``mac`` multiplies; shared by all its multiplications."""
@@ -89,10 +149,11 @@ class Isa:
         element = ir.VectorType(sums.type).element_type
         return vector.ReductionOp(element, vector.CombiningKind.ADD, sums).result
 
-    def store_strided(self, values: ir.Value, buffer: ir.Value, at: Index, stride: int) -> None:
-        """Stores lane ``i`` of ``values`` at element ``at + i * stride`` of ``buffer``."""
-        for i in range(ir.VectorType(values.type).shape[0]):
-            emit.store(emit.lane(values, i), buffer, emit.add(at, i * stride))
+    def store_strided(self, values: ir.Value, address: ir.Value, stride: int) -> None:
+        """Stores lane ``i`` of ``values`` ``i * stride`` elements behind ``address``."""
+        type = ir.VectorType(values.type)
+        for i in range(type.shape[0]):
+            emit.store_to(emit.lane(values, i), emit.advance(address, i * stride, type.element_type))
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         """[F] int32: the shifts in the form that ``requantize`` wants them."""
@@ -106,12 +167,29 @@ class Isa:
             by: scalars or vectors of the sums' length.
             clamp: (min, max) within i8.
         """
-        scale = self._scale_far if is_far(rescale) else _scale_any
-        value = scale(sums, by, rescale)
+        return self.narrow(self.scale(sums, by, rescale), rescale, clamp)
+
+    def scale(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
+        """i32 vector -> integer vector of the same length: TOSA's rescale before the zero point."""
+        return self._scale_far(sums, by, rescale) if is_far(rescale) else _scale_any(sums, by, rescale)
+
+    def narrow(self, value: ir.Value, rescale: Rescale, clamp: Clamp) -> ir.Value:
+        """What ``scale`` returned as i8, offset by the zero point and clamped."""
         type = ir.VectorType(value.type)
         value = arith.addi(value, emit.splat(rescale.output_zero_point, type))
         value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
+
+    def store_scaled(
+        self, values: Sequence[tuple[int, ir.Value]], address: ir.Value, stride: int, rescale: Rescale, clamp: Clamp
+    ) -> None:
+        """Narrows what ``scale`` returned and stores lane ``i`` of each value at its element plus ``i * stride``.
+
+        Args:
+            values: elements behind ``address``, and vectors.
+        """
+        for at, value in values:
+            self.store_strided(self.narrow(value, rescale, clamp), emit.advance(address, at), stride)
 
     def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         """``sums`` scaled where every shift goes beyond 31, in i32 after one wide multiplication.

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import arith, vector
+from iree.compiler.dialects import arith, llvm
 
-from dtmm_mlir.dialect.ops import Rescale
+from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared, Requantization, is_far
 
 
 class Mve(Isa):
     """Arm M-profile vector extension (Helium), 128-bit vectors."""
 
-    costs = Costs(operand=1, mac=1, accumulators=6)
+    costs = Costs(
+        data=1, weights=1, joined=1, mac=1, accumulators=8,
+        own_run=4, same_run=2, own_block=13, block=6, filter=7, results=9, few_results=32,
+    )  # fmt: skip
+
+    byte_reach = 127
+    word_reach = 508
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=16)
@@ -38,16 +45,44 @@ class Mve(Isa):
     def total(self, sums: ir.Value) -> ir.Value:
         return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
 
-    def store_strided(self, values: ir.Value, buffer: ir.Value, at: Index, stride: int) -> None:
-        lanes = ir.VectorType(values.type).shape[0]
-        if lanes != 4:
-            super().store_strided(values, buffer, at, stride)
-            return
-        mask = emit.splat(1, emit.vector_type(4, ir.IntegerType.get_signless(1)))
-        type = emit.vector_type(4, emit.i32())
-        numbers = np.arange(4, dtype=np.int32) * stride
-        offsets = arith.ConstantOp(type, ir.DenseElementsAttr.get(numbers, type=type)).result
-        vector.ScatterOp(None, buffer, [emit.index(at)], offsets, mask, values)
+    def store_strided(self, values: ir.Value, address: ir.Value, stride: int) -> None:
+        type = ir.VectorType(values.type)
+        if type.shape[0] != 4 or type.element_type != ir.IntegerType.get_signless(8):
+            super().store_strided(values, address, stride)
+        else:
+            self._scatter(arith.extsi(emit.vector_type(4, emit.i32()), values), address, np.arange(4) * stride)
+
+    def store_scaled(
+        self, values: Sequence[tuple[int, ir.Value]], address: ir.Value, stride: int, rescale: Rescale, clamp: Clamp
+    ) -> None:
+        values = list(values)
+        while len(values) > 1 and all(_is_narrow(value, at, stride) for at, value in values[:2]):
+            (at, low), (other, high) = values[:2]
+            lanes = np.arange(4) * stride
+            offsets = np.stack([lanes, lanes + other - at], axis=1).reshape(-1)
+            self._scatter(self._narrow_two(low, high, rescale, clamp), emit.advance(address, at), offsets)
+            values = values[2:]
+        super().store_scaled(values, address, stride, rescale, clamp)
+
+    def _narrow_two(self, low: ir.Value, high: ir.Value, rescale: Rescale, clamp: Clamp) -> ir.Value:
+        """Two vectors of four as one of eight i16, the first one's lanes at even places."""
+        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
+        zero, one = emit.splat(0, emit.i32()), emit.splat(1, emit.i32())
+        value = emit.splat(0, type)
+        for source, place in ((low, zero), (high, one)):
+            value = emit.intrinsic(type, "llvm.arm.mve.vqmovn.v8i16.v4i32", value, source, zero, zero, place)
+        value = emit.intrinsic(type, "llvm.sadd.sat.v8i16", value, emit.splat(rescale.output_zero_point, type))
+        return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
+
+    def _scatter(self, values: ir.Value, address: ir.Value, offsets: np.ndarray) -> None:
+        """Stores the low byte of each lane at its offset, in bytes."""
+        type = ir.VectorType(values.type)
+        bits = ir.IntegerType(type.element_type).width
+        numbers = offsets.astype(f"u{bits // 8}").view(f"i{bits // 8}")
+        places = arith.ConstantOp(type, ir.DenseElementsAttr.get(numbers, type=type)).result
+        name = f"llvm.arm.mve.vstr.scatter.offset.p0.v{type.shape[0]}i{bits}.v{type.shape[0]}i{bits}"
+        operands = [address, places, values, emit.splat(8, emit.i32()), emit.splat(0, emit.i32())]
+        llvm.CallIntrinsicOp(None, name, operands, [], [])
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         return 31 - rescale.shift.astype(np.int32) if is_far(rescale) else super().stored_shift(rescale)
@@ -77,3 +112,9 @@ class Mve(Isa):
         kind = "vector.v4i32.v4i32" if isinstance(shift.type, ir.VectorType) else "scalar.v4i32"
         value = emit.intrinsic(type, f"llvm.arm.mve.vshl.{kind}", value, shift, zero, one, zero)
         return value if lanes == 4 else emit.from_lanes([emit.lane(value, i) for i in range(lanes)])
+
+
+def _is_narrow(value: ir.Value, at: int, stride: int) -> bool:
+    """Whether ``value`` may become part of a vector of i16 whose lanes are stored up to 64 KiB apart."""
+    type = ir.VectorType(value.type)
+    return type.shape[0] == 4 and type.element_type == emit.i32() and at + 3 * stride < 1 << 16

@@ -17,6 +17,10 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa
+
+_WORD = 4
+"""Rows in two parts are a multiple of so many elements: it keeps the first part aligned."""
 
 _UNROLLED_COPY = 8
 """Vectors copied by straight-line code; longer copies are loops."""
@@ -28,7 +32,8 @@ class RowLayout:
 
     Attributes:
         geometry: the convolution.
-        group_stride: distance between the channels of two groups of one pixel, at least ``group_channels``.
+        group_stride: distance between the channels of two groups of one pixel, whole vectors; the joined ones left out.
+        joined: channels of a pixel, from its last, that lie behind the row's others: those of all pixels without gaps.
         width: pixels per row.
         rows: output rows per refill.
         slack: elements after the last row that may be read (and are zero), never used.
@@ -37,27 +42,39 @@ class RowLayout:
 
     geometry: Geometry
     group_stride: int
+    joined: int
     width: int
     rows: int
     slack: int
     direct: bool
 
     @staticmethod
-    def plan(geometry: Geometry, group_stride: int, rows: int, slack: int) -> RowLayout:
-        """The layout for ``rows`` output rows per refill, or the input's own where that serves."""
+    def plan(geometry: Geometry, group_stride: int, joined: int, rows: int, slack: int, same: bool) -> RowLayout:
+        """The layout for ``rows`` output rows per refill, or the input's own where that serves.
+
+        Args:
+            same: whether the buffer's elements are of the input's type.
+        """
         g = geometry
-        if group_stride == g.group_channels and not any(g.pads) and not slack:
-            return RowLayout(g, group_stride, g.w, g.oh, 0, direct=True)
+        one_part = g.group_channels in (group_stride, joined)
+        if same and one_part and not any(g.pads) and not slack:
+            return RowLayout(g, group_stride, joined, g.w, g.oh, 0, direct=True)
         width = (g.ow - 1) * g.strides[1] + (g.kw - 1) * g.dilations[1] + 1
-        return RowLayout(g, group_stride, width, min(rows, g.oh), slack, direct=False)
+        return RowLayout(g, group_stride, joined, width, min(rows, g.oh), slack, direct=False)
 
     @property
     def pixel(self) -> int:
+        """From pixel to pixel, of the channels that are not joined."""
         return self.group_stride * self.geometry.groups
 
     @property
     def row(self) -> int:
-        return self.width * self.pixel
+        size = self.width * (self.pixel + self.joined)
+        return -(-size // _WORD) * _WORD if self.pixel and self.joined else size
+
+    def joined_at(self, column: Index) -> Index:
+        """From the start of a row to the joined channels of the pixel at ``column``."""
+        return emit.add(self.width * self.pixel, emit.mul(column, self.joined))
 
     @property
     def span(self) -> int:
@@ -78,9 +95,14 @@ class RowLayout:
         return 0 if self.direct else self.span * self.row + self.slack
 
     def offset(self, position: int) -> int:
-        """Elements from a window's first pixel to kernel position ``ky * KW + kx``."""
+        """Elements from a window's first pixel to kernel position ``ky * KW + kx``.
+
+        The same for joined channels: where only some are joined, runs begin at ``kx = 0``.
+        """
         ky, kx = divmod(position, self.geometry.kw)
-        return ky * self.geometry.dilations[0] * self.row + kx * self.geometry.dilations[1] * self.pixel
+        return ky * self.geometry.dilations[0] * self.row + kx * self.geometry.dilations[1] * (
+            self.pixel or self.joined
+        )
 
 
 class RowBuffer:
@@ -91,15 +113,16 @@ class RowBuffer:
         source: the input, ``memref<N*H*W*C x T>``.
         buffer: ``memref<layout.size x T>``; ``None`` where ``layout.direct``.
         padding: what padding pixels hold: the input's zero point.
-        lanes: elements of one SIMD register.
+        isa: how elements are copied.
     """
 
-    def __init__(self, layout: RowLayout, source: ir.Value, buffer: ir.Value | None, padding: int, lanes: int) -> None:
-        self.layout, self.source, self.lanes = layout, source, lanes
+    def __init__(self, layout: RowLayout, source: ir.Value, buffer: ir.Value | None, padding: int, isa: Isa) -> None:
+        self.layout, self.source, self.isa = layout, source, isa
         self.data = source if buffer is None else buffer
         self.padding = padding
-        element = ir.MemRefType(source.type).element_type
-        self._dtype = np.float32 if isinstance(element, ir.F32Type) else np.int8
+        self._row_type = ir.MemRefType(self.data.type).element_type
+        self._dtype = np.dtype({"f32": np.float32, "i16": np.int16, "i8": np.int8}[str(self._row_type)])
+        self._lanes = isa.lanes(str(ir.MemRefType(source.type).element_type))
 
     def for_each_row(self, image: Index, body: Callable[[Index, Index], None]) -> None:
         """Calls ``body(output row, element offset of its window in data)`` inside loops over all output rows.
@@ -112,7 +135,7 @@ class RowBuffer:
             step = g.strides[0] * layout.row
             emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))))
             return
-        self._write_padding(0, layout.span * layout.width)
+        self._write_padding(0, layout.span)
         if layout.slack:
             self._write_pattern(layout.span * layout.row, layout.slack, np.zeros(1, self._dtype))
 
@@ -148,7 +171,8 @@ class RowBuffer:
         def copy() -> None:
             if copied > 0:
                 source = emit.add(image, emit.mul(y, g.w * g.c))
-                self._copy_pixels(source, emit.add(at, g.pads[2] * layout.pixel), copied)
+                target = emit.add(at, g.pads[2] * layout.pixel)
+                self._copy_pixels(source, target, emit.add(at, layout.joined_at(g.pads[2])), copied)
 
         if not g.pads[0] and not g.pads[1]:
             copy()
@@ -157,31 +181,34 @@ class RowBuffer:
             arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(0)),
             arith.cmpi(arith.CmpIPredicate.slt, emit.index(y), emit.index(g.h)),
         )
-        emit.branch(inside, copy, lambda: self._write_padding(at, layout.width))
+        emit.branch(inside, copy, lambda: self._write_padding(at, 1))
 
-    def _copy_pixels(self, source: Index, target: Index, pixels: int) -> None:
+    def _copy_pixels(self, source: Index, target: Index, joined: Index, pixels: int) -> None:
         layout, g = self.layout, self.layout.geometry
-        if layout.pixel == g.c:
-            self._copy(source, target, pixels * g.c)
+        if g.c in (layout.pixel, layout.joined):
+            self._copy(source, target if layout.pixel else joined, pixels * g.c)
             return
+        whole = g.group_channels - layout.joined
 
         def pixel(p: Index) -> None:
             def group(i: Index) -> None:
                 start = emit.add(emit.mul(p, g.c), emit.mul(i, g.group_channels))
                 end = emit.add(emit.mul(p, layout.pixel), emit.mul(i, layout.group_stride))
-                self._copy(emit.add(source, start), emit.add(target, end), g.group_channels)
+                self._copy(emit.add(source, start), emit.add(target, end), whole)
 
             emit.loop(0, g.groups, group)
+            if layout.joined:
+                start = emit.add(emit.mul(p, g.c), whole)
+                self._copy(emit.add(source, start), emit.add(joined, emit.mul(p, layout.joined)), layout.joined)
 
         emit.loop(0, pixels, pixel)
 
     def _copy(self, source: Index, target: Index, count: int) -> None:
         """Copies exactly ``count`` elements of the input; the last vector overlaps the one before."""
-        lanes = min(self.lanes, 1 << (count.bit_length() - 1))
+        lanes = min(self._lanes, 1 << (count.bit_length() - 1))
 
         def piece(i: Index) -> None:
-            value = emit.load(self.source, emit.add(source, i), lanes)
-            emit.store(value, self.data, emit.add(target, i))
+            self.isa.copy(self.source, emit.add(source, i), self.data, emit.add(target, i), lanes)
 
         whole = count // lanes * lanes
         if whole // lanes <= _UNROLLED_COPY:
@@ -194,7 +221,7 @@ class RowBuffer:
 
     def _move(self, distance: int, count: int) -> None:
         """Moves ``count`` elements of the buffer from ``distance`` to its start."""
-        lanes = min(self.lanes, 1 << (count.bit_length() - 1))
+        lanes = min(self.isa.move_lanes(self._dtype.itemsize), 1 << (count.bit_length() - 1))
 
         def piece(i: Index, lanes: int = lanes) -> None:
             emit.store(emit.load(self.data, emit.add(i, distance), lanes), self.data, i)
@@ -203,21 +230,21 @@ class RowBuffer:
         emit.loop(0, whole, piece, step=lanes)
         emit.loop(whole, count, lambda i: piece(i, 1)) if whole != count else None
 
-    def _write_padding(self, start: Index, pixels: int) -> None:
-        """``pixels`` pixels of padding; channels that only fill up the vectors become zero."""
+    def _write_padding(self, start: Index, rows: int) -> None:
+        """``rows`` rows of padding; channels that only fill up the vectors become zero."""
         layout, g = self.layout, self.layout.geometry
-        group = np.zeros(layout.group_stride, self._dtype)
-        group[: g.group_channels] = self.padding
+        group = np.full(max(layout.group_stride, 1), self.padding, self._dtype)
+        if not layout.joined:
+            group[g.group_channels :] = 0
         if (group == group[0]).all():
             group = group[:1]
-        self._write_pattern(start, pixels * layout.pixel, group)
+        self._write_pattern(start, rows * layout.row, group)
 
     def _write_pattern(self, start: Index, count: int, pattern: np.ndarray) -> None:
         """Repeats ``pattern`` over ``count`` elements; its length is 1, or a multiple of ``lanes`` that divides it."""
-        element = ir.MemRefType(self.data.type).element_type
-        lanes = min(self.lanes, 1 << (count.bit_length() - 1))
+        lanes = min(self._lanes, 1 << (count.bit_length() - 1))
         period = max(len(pattern), lanes)
-        type = emit.vector_type(lanes, element)
+        type = emit.vector_type(lanes, self._row_type)
         values = np.resize(pattern, period).reshape(-1, lanes)
         vectors = [
             arith.ConstantOp(type, ir.DenseElementsAttr.get(np.ascontiguousarray(v), type=type)).result for v in values

@@ -12,7 +12,7 @@ from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared
 class Scalar(Isa):
     """Cores without vectors: four products in a row per step, sums in one register."""
 
-    costs = Costs(operand=4, mac=4, accumulators=2)
+    costs = Costs(data=4, weights=4, joined=4, mac=4, accumulators=2)
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)
@@ -22,6 +22,9 @@ class Scalar(Isa):
 
     def channel_lanes(self, element: str) -> int:
         return 1
+
+    def move_lanes(self, bytes: int) -> int:
+        return 4 // bytes
 
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.i32() if element == "i8" else ir.F32Type.get())

@@ -11,7 +11,6 @@ from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.joined import JoinedKernel
 from dtmm_mlir.passes.kernels.mve import Mve
 from dtmm_mlir.passes.kernels.scalar import Scalar
 from dtmm_mlir.passes.kernels.table import TableKernel
@@ -25,5 +24,5 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
 
 def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
     """The kernel that the op's plan names."""
-    kinds = {"table": TableKernel, "joined": JoinedKernel, "depthwise": DepthwiseKernel}
+    kinds = {"table": TableKernel, "depthwise": DepthwiseKernel}
     return kinds[Plan.read(conv.op.attributes["plan"]).kernel](conv, isa)

@@ -100,7 +100,7 @@ BATCHES: dict[str, list[Case]] = {
         )
     ]
     + [
-        Case(geometry(6, 10, c, f, k, strides=(s, s)), kept, seed=i, plan=Plan("joined", *plan))
+        Case(geometry(6, 10, c, f, k, strides=(s, s)), kept, seed=i, plan=Plan("table", *plan, joined=c))
         for i, (plan, c, f, k, s, kept) in enumerate(
             [
                 ((4, 1, 3, 2), 3, 5, 3, 1, 0.5),
@@ -110,6 +110,26 @@ BATCHES: dict[str, list[Case]] = {
                 ((4, 2, 3, 3), 48, 4, 3, 1, 0.9),
             ]
         )
+    ]
+    + [
+        Case(geometry(7, 9, c, f, k, strides=(s, s)), kept, seed=i, plan=Plan("table", *plan, joined=c % 16))
+        for i, (plan, c, f, k, s, kept) in enumerate(
+            [
+                ((8, 1, 3, 2), 20, 5, 3, 1, 0.6),
+                ((4, 2, 3, 3), 37, 7, 3, 1, 1.0),
+                ((2, 4, 5, 2), 29, 4, 5, 2, 0.5),
+                ((5, 1, 3, 1), 17, 3, 3, 2, 0.1),
+            ]
+        )
+    ]
+    + [
+        Case(geometry(5, 11, c, f, 3), kept, seed=c, plan=Plan("table", *plan))
+        for plan, c, f, kept in [
+            ((8, 1, 3, 2), 31, 3, 0.7),
+            ((8, 1, 1, 5), 130, 3, 0.4),
+            ((7, 1, 2, 1), 90, 2, 1.0),
+            ((4, 2, 3, 2), 400, 2, 1.0),
+        ]
     ],
     "f32": [
         Case(geometry(h, w, c, f, k, groups=groups, strides=(s, s)), kept, "f32", clamp=bool(c % 2), seed=c)

@@ -1,4 +1,4 @@
-"""Properties of runs and of how they are cut into vectors."""
+"""Properties of runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dtmm_mlir.passes.runs import Steps, cover
+from dtmm_mlir.passes.runs import cover
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 7)))
 
@@ -25,11 +25,3 @@ def test_runs_cover_exactly_the_kept_rows(kept: np.ndarray, data: st.DataObject)
     assert len(runs) <= kept.sum()
     if width == 1:
         assert (covered == kept).all()
-
-
-@given(st.integers(1, 2000), st.sampled_from([4, 8, 16]))
-def test_steps_hold_the_run_and_are_stable(length: int, lanes: int) -> None:
-    steps = Steps.of(length, lanes, most=8)
-    assert length <= steps.elements < length + lanes * (steps.turns + 1)
-    assert steps.vectors <= 8
-    assert Steps.of(steps.elements, lanes, most=8) == steps

@@ -8,7 +8,7 @@
 // CHECK-SAME: translation_info = #{{.*}}
 // CHECK: stream.binding.subspan %arg0{{.*}} : !stream.binding -> memref<144xi8>
 // CHECK: scf.for
-// CHECK: memref.load {{.*}} : memref<1xi16>
+// CHECK: llvm.load {{.*}} -> vector<16xi8>
 // CHECK: llvm.call_intrinsic "llvm.arm.mve.vmldava.v16i8"
 // CHECK: llvm.call_intrinsic "llvm.arm.mve.vqrdmulh.v4i32"
 // CHECK: llvm.call_intrinsic "llvm.arm.mve.vshl.scalar.v4i32"

@@ -19,17 +19,17 @@ func.func @filterlets(%x: tensor<1x3x3x2xi8>) -> tensor<1x2x2x2xi32> {
 
 // -----
 
-// Joined runs of two along kx, padded to a vector. The last filterlet of a row of three starts its run early; what the run
-// before holds already is zero in it.
+// Runs of two along kx. The last filterlet of a row of three starts its run early; what the run before holds already is
+// zero in it.
 
 // CHECK-LABEL: @runs
-// CHECK-DAG: arith.constant dense<{{\[\[}}1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]> : tensor<2x16xi8>
+// CHECK-DAG: arith.constant dense<{{\[\[}}1, 2], [0, 3]]> : tensor<2x2xi8>
 // CHECK-DAG: arith.constant dense<[0, 1]> : tensor<2xi16>
 // CHECK: "filterlet.packed_conv_2d"{{.*}}kept = 3 : i64
 func.func @runs(%x: tensor<1x1x3x1xi8>) -> tensor<1x1x1x1xi32> {
   %w = arith.constant dense<[[[[1], [2], [3]]]]> : tensor<1x1x3x1xi8>
   %b = arith.constant dense<0> : tensor<1xi32>
-  %0 = "filterlet.conv_2d"(%x, %w, %b) {plan = {filters = 1 : i64, kernel = "joined", pixels = 1 : i64, rows = 1 : i64, run_width = 2 : i64}, clamp, dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = 0 : i32, pads = array<i64: 0, 0, 0, 0>, rescale, strides = array<i64: 1, 1>} : (tensor<1x1x3x1xi8>, tensor<1x1x3x1xi8>, tensor<1xi32>) -> tensor<1x1x1x1xi32>
+  %0 = "filterlet.conv_2d"(%x, %w, %b) {plan = {filters = 1 : i64, joined = 1 : i64, kernel = "table", pixels = 1 : i64, rows = 1 : i64, run_width = 2 : i64}, clamp, dilations = array<i64: 1, 1>, groups = 1 : i64, input_zero_point = 0 : i32, pads = array<i64: 0, 0, 0, 0>, rescale, strides = array<i64: 1, 1>} : (tensor<1x1x3x1xi8>, tensor<1x1x3x1xi8>, tensor<1xi32>) -> tensor<1x1x1x1xi32>
   return %0 : tensor<1x1x1x1xi32>
 }
 
