@@ -10,7 +10,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := .venv/.sources
 # Debian packages, each beside a program that tells whether it is there.
-APT := qemu-system-arm:qemu-system-arm gcc-arm-none-eabi:arm-none-eabi-gcc gcc:cc g++:g++
+APT := qemu-system-arm:qemu-system-arm gcc-arm-none-eabi:arm-none-eabi-gcc \
+  qemu-system-misc:qemu-system-riscv32 gcc-riscv64-unknown-elf:riscv64-unknown-elf-gcc gcc:cc g++:g++
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
@@ -58,6 +59,7 @@ tools:
 	@missing=""; \
 	for pair in $(APT); do command -v "$${pair#*:}" >/dev/null || missing+=" $${pair%:*}"; done; \
 	case "$$(arm-none-eabi-gcc -print-file-name=libc.a 2>/dev/null || true)" in */*) ;; *) missing+=" libnewlib-arm-none-eabi" ;; esac; \
+	case "$$(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs 2>/dev/null || true)" in */*) ;; *) missing+=" picolibc-riscv64-unknown-elf" ;; esac; \
 	[ -e /usr/include/stdlib.h ] || missing+=" libc6-dev"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -29,7 +29,7 @@ class Run:
         outputs: one array per output of the model, stacked along a new first axis if the inputs were.
         runs: number of inferences.
         instructions: of one inference; ``None`` on the host, where they are not counted.
-        counter: how they were counted: ``exact`` or ``systick``; ``None`` on the host.
+        counter: how they were counted: ``exact`` or ``timer``; ``None`` on the host.
     """
 
     outputs: list[np.ndarray]

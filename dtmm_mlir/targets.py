@@ -25,12 +25,23 @@ class Board:
         flash: where code and constants are placed.
         ram: where the arena, the stack and the harness's buffers are placed.
         gcc_flags: flags of the cross compiler for this core.
+        family: folder below ``runtime/boards`` with the start-up code of this kind of processor.
+        qemu: the program that models the board.
+        qemu_flags: its further flags.
     """
 
     machine: str
     flash: Memory
     ram: Memory
     gcc_flags: tuple[str, ...]
+    family: str = "cortex-m"
+    qemu: str = "qemu-system-arm"
+    qemu_flags: tuple[str, ...] = ()
+
+    @property
+    def qemu_command(self) -> list[str]:
+        """QEMU with this board, yet without an image."""
+        return [self.qemu, "-M", self.machine, *self.qemu_flags]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Target:
         name: what users pass as ``--target``.
         triple: LLVM target triple; ``None`` for the machine the compiler runs on.
         cpu: LLVM cpu name.
+        cpu_features: LLVM's names of extensions that ``cpu`` does not imply.
+        abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
         isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``avx2`` or
             ``generic``.
@@ -57,6 +70,8 @@ class Target:
     isa: str
     vector_bytes: int
     index_bits: int
+    cpu_features: tuple[str, ...] = ()
+    abi: str | None = None
     cross_prefix: str | None = None
     board: Board | None = None
 
@@ -73,6 +88,10 @@ class Target:
         ]
         if self.triple is None:
             return flags
+        if self.cpu_features:
+            flags.append(f"--iree-llvmcpu-target-cpu-features={','.join(self.cpu_features)}")
+        if self.abi:
+            flags.append(f"--iree-llvmcpu-target-abi={self.abi}")
         return [
             *flags,
             f"--iree-llvmcpu-target-triple={self.triple}",
@@ -152,8 +171,31 @@ CORTEX_M4 = _cortex_m("cortex-m4", "v7em", "dsp", "mps2-an386", fpu="fpv4-sp-d16
 CORTEX_M3 = _cortex_m("cortex-m3", "v7m", "scalar", "mps2-an385")
 CORTEX_M0PLUS = _cortex_m("cortex-m0plus", "v6m", "scalar", "mps2-an385")  # an M3 that runs the M0+'s instructions
 
+RISCV32 = Target(
+    name="riscv32",
+    triple="riscv32-unknown-unknown-elf",
+    cpu="generic-rv32",
+    float_abi="soft",
+    isa="scalar",
+    vector_bytes=4,
+    index_bits=32,
+    cpu_features=("+m", "+c"),
+    abi="ilp32",
+    cross_prefix="riscv64-unknown-elf-",
+    board=Board(
+        machine="virt",
+        flash=Memory(0x8000_0000, 4 << 20),
+        ram=Memory(0x8040_0000, 4 << 20),
+        gcc_flags=("-march=rv32imc", "-mabi=ilp32", "--specs=picolibc.specs"),
+        family="riscv",
+        qemu="qemu-system-riscv32",
+        qemu_flags=("-cpu", "rv32,a=off,f=off,d=off", "-bios", "none"),
+    ),
+)
+
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (HOST, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS)
+    target.name: target
+    for target in (HOST, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS, RISCV32)
 }
 
 

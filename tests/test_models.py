@@ -12,6 +12,8 @@ import pytest
 
 import dtmm_mlir
 from dtmm_mlir.artifact import Artifact
+from dtmm_mlir.targets import get_target
+from tests.deploy.conftest import need_tools
 
 MODELS = Path(__file__).parents[1] / "examples" / "models"
 NAMES = sorted(path.stem for path in MODELS.glob("*.tflite"))
@@ -66,9 +68,9 @@ class TestCortexM55:
         assert m55.manifest["flash_bytes"] < binary.stat().st_size
 
 
-@needs_cross_tools
-@pytest.mark.parametrize("target", ["cortex-m33", "cortex-m7", "cortex-m4", "cortex-m3", "cortex-m0plus"])
+@pytest.mark.parametrize("target", ["cortex-m33", "cortex-m7", "cortex-m4", "cortex-m3", "cortex-m0plus", "riscv32"])
 def test_other_microcontrollers_equal_reference(target: str) -> None:
+    need_tools(get_target(target))
     data = np.load(MODELS / "single_conv.npz")
     artifact = dtmm_mlir.compile(MODELS / "single_conv.tflite", target=target)
     run = artifact.execute(data["inputs"][0])

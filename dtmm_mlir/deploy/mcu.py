@@ -150,8 +150,8 @@ def _copy_runtime(out: Path, board: Board) -> None:
     runtime = Path(str(files("dtmm_mlir").joinpath("runtime")))
     shutil.copytree(runtime / "include" / "dtmm", out / "dtmm" / "include" / "dtmm", dirs_exist_ok=True)
     shutil.copytree(runtime / "src", out / "dtmm" / "src", dirs_exist_ok=True)
-    shutil.copytree(runtime / "boards" / "common", out / "board", dirs_exist_ok=True)
-    shutil.copytree(runtime / "boards" / board.machine, out / "board", dirs_exist_ok=True)
+    for folder in ("common", board.family, board.machine):
+        shutil.copytree(runtime / "boards" / folder, out / "board", dirs_exist_ok=True)
 
 
 def _link(compiler: str, out: Path, name: str, target: Target, source: CSource) -> None:
@@ -163,7 +163,16 @@ def _link(compiler: str, out: Path, name: str, target: Target, source: CSource) 
             objects.append(str(Path(temporary, output)))
             flags = [*target.board.gcc_flags, *project.CFLAGS, *project.defines(name)]
             run_program([compiler, *flags, "-c", path, "-o", objects[-1]], out)
-        command = [compiler, *target.board.gcc_flags, *project.LINK_FLAGS, *objects, f"{name}_library.o", "-o", IMAGE]
+        command = [
+            compiler,
+            *target.board.gcc_flags,
+            *project.LINK_FLAGS,
+            *objects,
+            f"{name}_library.o",
+            "-lm",
+            "-o",
+            IMAGE,
+        ]
         try:
             run_program(command, out)
         except DtmmError as error:
@@ -214,7 +223,7 @@ def _measure(out: Path, name: str, target: Target, source: CSource) -> McuImage:
     record = {
         "name": name,
         "target": target.name,
-        "machine": target.board.machine,
+        "qemu": target.board.qemu_command,
         "outputs": [asdict(tensor) for tensor in schedule.outputs],
         "inputs": [asdict(tensor) for tensor in schedule.inputs],
         "marks": {mark: symbols[mark] for mark in MARKS if mark in symbols},

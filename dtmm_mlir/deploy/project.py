@@ -70,7 +70,7 @@ lib$name.a: $$(MODEL)
 	$$(AR) rcs $$@ $$^
 
 firmware.elf: $$(MODEL) $$(BOARD) board/link.ld board/sections.ld
-	$$(CC) $$(CORE) $link_flags $$(MODEL) $$(BOARD) -o $$@
+	$$(CC) $$(CORE) $link_flags $$(MODEL) $$(BOARD) -lm -o $$@
 
 build/${name}_schedule.o: $name.c $name.h | build
 	$$(CC) $$(CORE) $$(CFLAGS) -c $$< -o $$@

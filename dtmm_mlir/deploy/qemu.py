@@ -21,12 +21,12 @@ from dtmm_mlir.deploy.mcu import IMAGE, RECORD
 from dtmm_mlir.deploy.tools import find_program
 from dtmm_mlir.errors import DtmmError
 
-EXACT, SYSTICK = "exact", "systick"
+EXACT, TIMER = "exact", "timer"
 
 _DTYPES = {"i1": "?", "i8": "i1", "i16": "<i2", "i32": "<i4", "i64": "<i8", "f16": "<f2", "f32": "<f4", "f64": "<f8"}
 _COUNTS = "counts.txt"
 _FAULT_EXIT = 99
-_CALIBRATION_INSTRUCTIONS = 1_000_000  # as in runtime/boards/common/harness.c
+_CALIBRATION_INSTRUCTIONS = 1_000_000  # as in runtime/boards/common/ticks.h
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class QemuResult:
     Attributes:
         outputs: for each inference, the model's outputs.
         instructions: that one inference executes, of the last one; ``None`` where they could not be counted.
-        counter: ``exact``, or ``systick`` for an estimate from the processor's timer.
+        counter: ``exact``, or ``timer`` for an estimate from the processor's timer.
         steps: instructions of each step of the schedule in the last inference, in its order, with the step's
             name; empty unless the counter is exact.
         stack: deepest stack use in bytes.
@@ -61,13 +61,13 @@ def run(folder: Path, cases: Sequence[Sequence[np.ndarray]], time_limit: float =
     """
     record = _read_record(folder)
     _check_cases(record, cases)
-    qemu = find_program("qemu-system-arm")
+    command = [find_program(record["qemu"][0]), *record["qemu"][1:]]
     with tempfile.TemporaryDirectory(prefix="dtmm-") as temporary:
         work = Path(temporary)
         inputs = b"".join(np.ascontiguousarray(array).tobytes() for case in cases for array in case)
         (work / "inputs.bin").write_bytes(inputs)
         plugin = _count_plugin()
-        session = _Session(qemu, record["machine"], folder / IMAGE, work, time_limit)
+        session = _Session(command, folder / IMAGE, work, time_limit)
         printed = None
         if plugin is not None:
             printed = session.run(_plugin_arguments(plugin, record["marks"], work))
@@ -81,7 +81,7 @@ def run(folder: Path, cases: Sequence[Sequence[np.ndarray]], time_limit: float =
         if (work / _COUNTS).exists():
             steps, instructions = _exact_counts(record, (work / _COUNTS).read_text())
             return QemuResult(outputs, instructions, EXACT, steps, figures["stack"])
-        return QemuResult(outputs, _estimate(figures), SYSTICK, (), figures["stack"])
+        return QemuResult(outputs, _estimate(figures), TIMER, (), figures["stack"])
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -106,8 +106,7 @@ def _check_cases(record: dict[str, Any], cases: Sequence[Sequence[np.ndarray]]) 
 class _Session:
     """Calls of QEMU for one image."""
 
-    qemu: str
-    machine: str
+    qemu: list[str]
     image: Path
     work: Path
     time_limit: float
@@ -116,8 +115,7 @@ class _Session:
         """Runs the image until it exits; returns what it printed."""
         quiet = ["-display", "none", "-monitor", "none", "-serial", "none", "-no-reboot"]
         semihosting = ["-semihosting-config", "enable=on,target=native"]
-        image = ["-M", self.machine, "-kernel", str(self.image.absolute())]
-        command = [self.qemu, *image, *quiet, *semihosting, *flags]
+        command = [*self.qemu, "-kernel", str(self.image.absolute()), *quiet, *semihosting, *flags]
         try:
             child = subprocess.run(
                 command,
@@ -159,9 +157,9 @@ def _figures(printed: str) -> dict[str, int]:
 
 def _estimate(figures: dict[str, int]) -> int | None:
     """Instructions of an inference from the timer's ticks; coarse, as a tick lasts several instructions."""
-    if figures["systick"] == 0 or figures["calibration"] == 0:
+    if figures["ticks"] == 0 or figures["calibration"] == 0:
         return None
-    return round(figures["systick"] * _CALIBRATION_INSTRUCTIONS / figures["calibration"])
+    return round(figures["ticks"] * _CALIBRATION_INSTRUCTIONS / figures["calibration"])
 
 
 def _outputs(record: dict[str, Any], data: bytes, count: int) -> list[list[np.ndarray]]:

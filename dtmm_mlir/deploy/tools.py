@@ -13,6 +13,8 @@ from dtmm_mlir.errors import DtmmError
 _PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+    "qemu-system-riscv32": "qemu-system-misc",
 }
 _ERROR = re.compile(r"(?:error|fatal error|undefined reference|overflowed|ld: cannot)", re.IGNORECASE)
 

@@ -83,6 +83,17 @@ func.func @main(%a: tensor<4x5xf32>, %b: tensor<4x5xf32>, %c: tensor<7xi8>)
 """Several inputs and outputs: one output is an input, one a constant, two are the same value."""
 
 
+ROOTS = """
+func.func @main(%x: tensor<4x10xf32>) -> tensor<4x10xf32> {
+  %empty = tensor.empty() : tensor<4x10xf32>
+  %shares = linalg.softmax dimension(1) ins(%x : tensor<4x10xf32>) outs(%empty : tensor<4x10xf32>) -> tensor<4x10xf32>
+  %roots = math.sqrt %shares : tensor<4x10xf32>
+  return %roots : tensor<4x10xf32>
+}
+"""
+"""The square roots of a softmax: functions of the C library where the processor has no floating-point unit."""
+
+
 def image_inputs(count: int) -> list[list[np.ndarray]]:
     """Inputs for CONVS."""
     return [list(case[None]) for case in np.random.default_rng(7).integers(-128, 128, (count, 1, 8, 8, 4), np.int8)]

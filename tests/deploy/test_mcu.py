@@ -13,9 +13,9 @@ from dtmm_mlir import iree_compile
 from dtmm_mlir.deploy import mcu, qemu
 from dtmm_mlir.deploy.library import read_library
 from dtmm_mlir.errors import DtmmError
-from dtmm_mlir.targets import HOST
+from dtmm_mlir.targets import HOST, get_target
 from tests.deploy import networks
-from tests.deploy.conftest import M55
+from tests.deploy.conftest import FAMILIES, M55
 
 Convs = tuple[Path, mcu.McuImage]
 
@@ -84,6 +84,7 @@ def test_builds_are_reproducible(convs: Convs, tmp_path: Path) -> None:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("convs", FAMILIES, indirect=True)
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_makefile_builds_the_same_image(convs: Convs, tmp_path: Path) -> None:
     folder, _ = convs
@@ -122,10 +123,19 @@ def test_a_target_without_a_board_is_an_error(tmp_path: Path) -> None:
         mcu.build(_write(tmp_path, networks.CONVS), HOST, tmp_path / "out")
 
 
-def test_missing_compiler_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("target", "packages"),
+    [
+        ("cortex-m55", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+        ("riscv32", "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"),
+    ],
+)
+def test_missing_compiler_names_the_package(
+    target: str, packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DtmmError, match="apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"):
-        mcu.build(_write(tmp_path, networks.CONVS), M55, tmp_path / "out")
+    with pytest.raises(DtmmError, match=f"apt install {packages}"):
+        mcu.build(_write(tmp_path, networks.CONVS), get_target(target), tmp_path / "out")
 
 
 def test_an_error_of_iree_keeps_its_place(convs: Convs, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from dtmm_mlir.deploy import mcu, project, qemu
 from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.targets import get_target
 from tests.deploy import networks
-from tests.deploy.conftest import M55
+from tests.deploy.conftest import FAMILIES, M55, need_tools
 
 Convs = tuple[Path, mcu.McuImage]
 
@@ -33,6 +34,7 @@ def _check(results: list[list[np.ndarray]], expected: list[list[np.ndarray]]) ->
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("convs", FAMILIES, indirect=True)
 def test_convolutions_match_the_host(convs: Convs, tmp_path: Path) -> None:
     cases = networks.image_inputs(3)
     result = qemu.run(convs[0], cases)
@@ -46,6 +48,15 @@ def test_several_inputs_and_outputs_match_the_host(tmp_path: Path) -> None:
     cases = [[a, a * 2, np.arange(7, dtype=np.int8)], [a - 9, a, -np.arange(7, dtype=np.int8)]]
     mcu.build(_write(tmp_path, networks.SEVERAL), M55, tmp_path / "out")
     _check(qemu.run(tmp_path / "out", cases).outputs, networks.host_results(networks.SEVERAL, cases, tmp_path))
+
+
+@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m4", "cortex-m0plus", "riscv32"])
+def test_functions_of_the_mathematical_library(target: str, tmp_path: Path) -> None:
+    need_tools(get_target(target))
+    x = np.random.default_rng(5).standard_normal((4, 10), np.float32)
+    mcu.build(_write(tmp_path, networks.ROOTS), get_target(target), tmp_path / "out")
+    shares = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(qemu.run(tmp_path / "out", [[x]]).outputs[0][0], np.sqrt(shares), rtol=1e-5)
 
 
 def test_initial_steps_run_once(tmp_path: Path) -> None:
@@ -91,12 +102,13 @@ def test_counts(convs: Convs) -> None:
     assert 0 < result.stack < image.stack
 
 
+@pytest.mark.parametrize("convs", FAMILIES, indirect=True)
 def test_timer_estimates_where_counting_is_impossible(convs: Convs, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = networks.image_inputs(1)
     exact = qemu.run(convs[0], cases)
     monkeypatch.setattr(qemu, "_count_plugin", lambda: None)
     estimate = qemu.run(convs[0], cases)
-    assert (estimate.counter, estimate.steps) == (qemu.SYSTICK, ())
+    assert (estimate.counter, estimate.steps) == (qemu.TIMER, ())
     _check(estimate.outputs, exact.outputs)
     assert estimate.instructions == pytest.approx(exact.instructions, rel=0.01)
 
@@ -104,7 +116,7 @@ def test_timer_estimates_where_counting_is_impossible(convs: Convs, monkeypatch:
 def test_a_plugin_that_does_not_load_falls_back(convs: Convs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.so").write_text("")
     monkeypatch.setattr(qemu, "_count_plugin", lambda: tmp_path / "broken.so")
-    assert qemu.run(convs[0], networks.image_inputs(1)).counter == qemu.SYSTICK
+    assert qemu.run(convs[0], networks.image_inputs(1)).counter == qemu.TIMER
 
 
 def test_plugin_is_built_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +129,14 @@ def test_plugin_is_built_into_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
     assert qemu._count_plugin() == plugin
 
 
-def test_a_fault_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("target", "cause"), [("cortex-m55", "CFSR 1048576"), ("riscv32", "mcause 7")], ids=FAMILIES
+)  # stack overflow: caught by the stack's limit, and by a write to read-only memory
+def test_a_fault_is_an_error(target: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_tools(get_target(target))
     monkeypatch.setattr(project, "LINK_FLAGS", (*project.LINK_FLAGS, "-Wl,--defsym=__stack_bytes=256"))
-    mcu.build(_write(tmp_path, networks.CONVS), M55, tmp_path / "out")
-    with pytest.raises(DtmmError, match="the processor faulted: dtmm fault, CFSR 1048576"):  # stack overflow
+    mcu.build(_write(tmp_path, networks.CONVS), get_target(target), tmp_path / "out")
+    with pytest.raises(DtmmError, match=f"the processor faulted: dtmm fault, {cause}"):
         qemu.run(tmp_path / "out", networks.image_inputs(1))
 
 

@@ -16,7 +16,7 @@ F32_TOLERANCE = 1e-5
 """Relative to the largest result: f32 sums in another order than the reference's f64 ones."""
 
 
-@pytest.mark.parametrize("target", ["host", "cortex-m55", "cortex-m4", "cortex-m0plus"])
+@pytest.mark.parametrize("target", ["host", "cortex-m55", "cortex-m4", "cortex-m0plus", "riscv32"])
 @pytest.mark.parametrize("batch", BATCHES)
 def test_equals_reference(batch: str, target: str) -> None:
     check(batch, target)

@@ -8,16 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from dtmm_mlir.targets import TARGETS
+from dtmm_mlir.targets import TARGETS, Target
 
 RUNTIME = Path(str(files("dtmm_mlir").joinpath("runtime")))
 SOURCES = sorted(map(str, RUNTIME.glob("src/*.c")))
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wundef", "-Wpedantic"]
 BOARDS = [target.board for target in TARGETS.values() if target.board is not None]
-M55 = TARGETS["cortex-m55"].board.gcc_flags
 
 needs_host_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-needs_cross_compiler = pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc")
+FAMILIES = [TARGETS["cortex-m55"], TARGETS["riscv32"]]
+BOARD_SOURCES = [
+    (target, path)
+    for target in FAMILIES
+    for folder in ("common", target.board.family)
+    for path in sorted((RUNTIME / "boards" / folder).glob("*.c"))
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +77,28 @@ def test_fill_and_copy(statuses: dict[str, str]) -> None:
     assert statuses["0"] == "255 255 255 255 255 255 0 1 2 3 4 1 2 3 4 0 | 1 2 3"
 
 
-@needs_cross_compiler
-def test_runtime_is_clean_and_small(tmp_path: Path) -> None:
-    command = ["arm-none-eabi-gcc", *M55, *WARNINGS, "-Os", f"-I{RUNTIME}/include", "-c", *SOURCES]
+def cross_compiler(target: Target) -> list[str]:
+    """The target's compiler and core flags; skips the test where it is missing."""
+    compiler = f"{target.cross_prefix}gcc"
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    assert target.board is not None
+    return [compiler, *target.board.gcc_flags]
+
+
+@pytest.mark.parametrize("target", FAMILIES, ids=lambda target: target.name)
+def test_runtime_is_clean_and_small(target: Target, tmp_path: Path) -> None:
+    command = [*cross_compiler(target), *WARNINGS, "-Os", f"-I{RUNTIME}/include", "-c", *SOURCES]
     subprocess.run(command, check=True, cwd=tmp_path)
     objects = [str(path) for path in tmp_path.glob("*.o")]
-    printed = subprocess.run(["arm-none-eabi-size", "-t", *objects], check=True, capture_output=True, text=True)
+    printed = subprocess.run([f"{target.cross_prefix}size", "-t", *objects], check=True, capture_output=True, text=True)
     text, data, bss, *_ = printed.stdout.splitlines()[-1].split()
     assert int(text) <= 2048
     assert (data, bss) == ("0", "0"), "the runtime has variables"
 
 
-@needs_cross_compiler
-@pytest.mark.parametrize("path", sorted((RUNTIME / "boards/common").glob("*.c")), ids=lambda path: path.stem)
-def test_board_code_has_no_warnings(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("target", "path"), BOARD_SOURCES, ids=[f"{t.name}-{p.stem}" for t, p in BOARD_SOURCES])
+def test_board_code_has_no_warnings(target: Target, path: Path, tmp_path: Path) -> None:
     (tmp_path / "model.h").write_text(
         '#include "dtmm/runtime.h"\n'
         "#define M_ARENA_BYTES 64u\n"
@@ -94,9 +107,10 @@ def test_board_code_has_no_warnings(path: Path, tmp_path: Path) -> None:
         "dtmm_status_t m_init(void *, size_t);\n"
         "dtmm_status_t m_run(void *, size_t, const void *const *, void *const *);\n"
     )
-    defines = ['-DDTMM_HEADER="model.h"', "-DDTMM_NAME=m", "-DDTMM_PREFIX=M", f"-I{RUNTIME}/include", f"-I{tmp_path}"]
+    includes = [RUNTIME / "include", RUNTIME / "boards/common", tmp_path]
+    defines = ['-DDTMM_HEADER="model.h"', "-DDTMM_NAME=m", "-DDTMM_PREFIX=M", *(f"-I{folder}" for folder in includes)]
     warnings = [flag for flag in WARNINGS if flag != "-Wpedantic"]  # start-up code needs extensions
-    command = ["arm-none-eabi-gcc", *M55, *warnings, "-Os", *defines, "-c", str(path), "-o", "board.o"]
+    command = [*cross_compiler(target), *warnings, "-Os", *defines, "-c", str(path), "-o", "board.o"]
     subprocess.run(command, check=True, cwd=tmp_path)
 
 

@@ -3,7 +3,7 @@
  * Reads inputs.bin: for each inference all inputs of the model, one after the other without padding.
  * Writes outputs.bin in the same manner, and prints one line per figure:
  *   dtmm inferences N
- *   dtmm systick N       timer ticks of the last inference; 0 if it outlasted the timer
+ *   dtmm ticks N         timer ticks of the last inference; 0 if it outlasted the timer
  *   dtmm calibration N   timer ticks of a loop of CALIBRATION_INSTRUCTIONS
  *   dtmm stack N         deepest stack use in bytes
  * The model is chosen by three macros: DTMM_HEADER its header, DTMM_NAME and DTMM_PREFIX what its functions
@@ -13,6 +13,7 @@
 
 #include "semihosting.h"
 #include "stack.h"
+#include "ticks.h"
 
 #define PASTE_EXPANDED(a, b) a##b
 #define PASTE(a, b) PASTE_EXPANDED(a, b)
@@ -23,17 +24,6 @@
 #define OUTPUT_COUNT MODEL_MACRO(_OUTPUT_COUNT)
 #define ALIGN_UP(bytes) (((bytes) + DTMM_ALIGNMENT - 1u) / DTMM_ALIGNMENT * DTMM_ALIGNMENT)
 #define ALIGNED __attribute__((aligned(DTMM_ALIGNMENT)))
-
-/* Where instructions cannot be counted, ticks are converted to them by this loop (under -icount all take equally long). */
-#define CALIBRATION_LOOPS 500000u
-#define CALIBRATION_INSTRUCTIONS (2u * CALIBRATION_LOOPS)
-
-#define SYST_CSR (*(volatile uint32_t *)0xe000e010u)
-#define SYST_RVR (*(volatile uint32_t *)0xe000e014u)
-#define SYST_CVR (*(volatile uint32_t *)0xe000e018u)
-#define SYST_ENABLE 5u          /* counts the processor's clock, no interrupt */
-#define SYST_WRAPPED (1u << 16) /* since the counter was cleared */
-#define SYST_MAXIMUM 0xffffffu
 
 static const uint32_t input_bytes[INPUT_COUNT] = MODEL_MACRO(_INPUT_BYTES);
 static const uint32_t output_bytes[OUTPUT_COUNT] = MODEL_MACRO(_OUTPUT_BYTES);
@@ -67,26 +57,6 @@ static void report(const char *figure, uint32_t value) {
   semihosting_print(" ");
   semihosting_print_number(value);
   semihosting_print("\n");
-}
-
-static void start_ticks(void) {
-  SYST_CSR = 0;
-  SYST_RVR = SYST_MAXIMUM;
-  SYST_CVR = 0;
-  SYST_CSR = SYST_ENABLE;
-}
-
-/* Ticks since start_ticks, or 0 if there were more than the timer can count. */
-static uint32_t read_ticks(void) {
-  const uint32_t ticks = (SYST_MAXIMUM - SYST_CVR) & SYST_MAXIMUM;
-  return (SYST_CSR & SYST_WRAPPED) != 0 ? 0 : ticks;
-}
-
-static uint32_t calibrate(void) {
-  uint32_t loops = CALIBRATION_LOOPS;
-  start_ticks();
-  __asm__ volatile(".syntax unified\n1: subs %0, %0, #1\n\tbne 1b" : "+l"(loops) : : "cc");
-  return read_ticks();
 }
 
 /* Lays buffers out in memory, each aligned; returns their bytes without padding. */
@@ -126,12 +96,12 @@ int main(void) {
         fail("inputs.bin ends early");
       }
     }
-    start_ticks();
+    ticks_start();
     dtmm_inference_begin();
     const dtmm_status_t status =
         MODEL_FUNCTION(_run)(arena, sizeof arena, (const void *const *)inputs, (void *const *)outputs);
     dtmm_inference_end();
-    ticks = read_ticks();
+    ticks = ticks_read();
     check(status);
     for (uint32_t i = 0; i < OUTPUT_COUNT; ++i) {
       if (semihosting_write(output_file, outputs[i], output_bytes[i]) != 0) {
@@ -141,8 +111,8 @@ int main(void) {
   }
   semihosting_close(output_file);
   report("inferences", inferences);
-  report("systick", ticks);
-  report("calibration", calibrate());
+  report("ticks", ticks);
+  report("calibration", ticks_calibrate());
   report("stack", stack_used_bytes());
   return 0;
 }

@@ -14,39 +14,32 @@ enum {
 
 #define STOPPED_BY_APPLICATION 0x20026u
 
-static int request(int operation, const void *arguments) {
-  register int r0 __asm__("r0") = operation;
-  register const void *r1 __asm__("r1") = arguments;
-  __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-  return r0;
-}
-
 int semihosting_open(const char *name, uint32_t mode) {
   const uint32_t arguments[3] = {(uint32_t)name, mode, strlen(name)};
-  return request(SYS_OPEN, arguments);
+  return semihosting_request(SYS_OPEN, arguments);
 }
 
 void semihosting_close(int handle) {
   const uint32_t arguments[1] = {(uint32_t)handle};
-  (void)request(SYS_CLOSE, arguments);
+  (void)semihosting_request(SYS_CLOSE, arguments);
 }
 
 int semihosting_length(int handle) {
   const uint32_t arguments[1] = {(uint32_t)handle};
-  return request(SYS_FLEN, arguments);
+  return semihosting_request(SYS_FLEN, arguments);
 }
 
 size_t semihosting_read(int handle, void *target, size_t bytes) {
   const uint32_t arguments[3] = {(uint32_t)handle, (uint32_t)target, bytes};
-  return (size_t)request(SYS_READ, arguments);
+  return (size_t)semihosting_request(SYS_READ, arguments);
 }
 
 size_t semihosting_write(int handle, const void *source, size_t bytes) {
   const uint32_t arguments[3] = {(uint32_t)handle, (uint32_t)source, bytes};
-  return (size_t)request(SYS_WRITE, arguments);
+  return (size_t)semihosting_request(SYS_WRITE, arguments);
 }
 
-void semihosting_print(const char *text) { (void)request(SYS_WRITE0, text); }
+void semihosting_print(const char *text) { (void)semihosting_request(SYS_WRITE0, text); }
 
 void semihosting_print_number(uint32_t value) {
   char digits[11];
@@ -61,7 +54,7 @@ void semihosting_print_number(uint32_t value) {
 
 void semihosting_exit(uint32_t code) {
   const uint32_t arguments[2] = {STOPPED_BY_APPLICATION, code};
-  (void)request(SYS_EXIT_EXTENDED, arguments);
+  (void)semihosting_request(SYS_EXIT_EXTENDED, arguments);
   for (;;) {
   }
 }

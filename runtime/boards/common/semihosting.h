@@ -1,4 +1,4 @@
-/* Arm semihosting: files, messages and exit through the debugger, here QEMU. */
+/* Semihosting as Arm defines it and RISC-V has it too: files, messages and exit through the debugger, here QEMU. */
 #ifndef DTMM_SEMIHOSTING_H_
 #define DTMM_SEMIHOSTING_H_
 
@@ -7,6 +7,9 @@
 
 #define SEMIHOSTING_READ 1u  /* mode "rb" of semihosting_open */
 #define SEMIHOSTING_WRITE 5u /* mode "wb" */
+
+/* One request in the processor's own way; the functions below are made of it. */
+int semihosting_request(int operation, const void *arguments);
 
 /* A handle, or -1. */
 int semihosting_open(const char *name, uint32_t mode);
