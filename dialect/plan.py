@@ -29,6 +29,7 @@ class Plan:
         rows: output rows computed per refill of the row buffer.
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
+        unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop.
     """
 
     kernel: Kernel
@@ -37,9 +38,10 @@ class Plan:
     run_width: int
     rows: int
     joined: int = 0
+    unrolled: int = 72
 
     def attribute(self) -> ir.DictAttr:
-        """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3}``, numbers as i64."""
+        """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3, ...}``: numbers as i64."""
         i64 = ir.IntegerType.get_signless(64)
         return ir.DictAttr.get(
             {
@@ -58,23 +60,27 @@ class Plan:
 
     @staticmethod
     def read(attribute: ir.Attribute) -> Plan:
-        """The record behind a ``plan`` attribute.
+        """The record behind a ``plan`` attribute; raises as ``of`` does."""
+        return Plan.of({named.name: named.attr.value for named in ir.DictAttr(attribute)})
+
+    @staticmethod
+    def of(entries: object) -> Plan:
+        """The record with the fields of a dictionary; those with a default may be missing.
 
         Raises:
             ValueError: a field is missing, unknown or out of range; the message says which.
         """
-        entries = {named.name: named.attr for named in ir.DictAttr(attribute)}
+        if not isinstance(entries, dict):
+            raise ValueError("a plan must be a dictionary of its fields")
         names = {field.name for field in fields(Plan)}
-        optional = {field.name for field in fields(Plan) if field.default is not MISSING}
-        wrong = (set(entries) ^ names) - (optional - set(entries))
+        needed = {field.name for field in fields(Plan) if field.default is MISSING}
+        wrong = (set(entries) - names) | (needed - set(entries))
         if wrong:
-            raise ValueError(f"plan has missing or unknown fields: {', '.join(sorted(wrong))}")
-        kernel = entries["kernel"].value
-        numbers = {name: entries[name].value for name in names & set(entries) - {"kernel"}}
-        if kernel not in KERNELS:
-            raise ValueError(f'plan names the kernel "{kernel}"; known ones are {", ".join(KERNELS)}')
-        for name, value in numbers.items():
+            raise ValueError(f"plan has missing or unknown fields: {', '.join(sorted(map(str, wrong)))}")
+        if entries["kernel"] not in KERNELS:
+            raise ValueError(f'plan names the kernel "{entries["kernel"]}"; known ones are {", ".join(KERNELS)}')
+        for name, value in entries.items():
             least, most = _LIMITS.get(name, (1, None))
-            if not isinstance(value, int) or value < least or (most and value > most):
+            if name != "kernel" and (type(value) is not int or value < least or (most and value > most)):
                 raise ValueError(f"plan has {name} = {value}, which is out of range")
-        return Plan(kernel=kernel, **numbers)
+        return Plan(**entries)

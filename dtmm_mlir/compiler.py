@@ -33,6 +33,9 @@ OWN_PHASES = ("import", "capture", "plan", "pack", "lower")
 
 PHASES = (*OWN_PHASES, *iree_compile.PHASES)
 
+OPTIMIZE = ("balanced", "speed", "size")
+"""What kernels can be chosen for."""
+
 _OWN_FLAGS = ("o", "compile-from", "compile-to", "output-format")
 
 Progress = Callable[[str], None]
@@ -45,6 +48,8 @@ def compile(
     example_inputs: Sequence[Any] | None = None,
     out: str | Path | None = None,
     iree_flags: Sequence[str] = (),
+    optimize: str = "balanced",
+    plans: str | Path | None = None,
     compile_to: str | None = None,
     dump_phases_to: str | Path | None = None,
     progress: Progress = lambda step: None,
@@ -59,6 +64,9 @@ def compile(
         out: folder for the artifact: new, empty, or an older artifact, which is replaced only once all went well. By
             default a temporary one that lives as long as the artifact; keep it with ``Artifact.save``.
         iree_flags: further flags of ``iree-compile``.
+        optimize: ``speed``, ``size`` or ``balanced``: what the kernels are chosen for.
+        plans: JSON file with the kernels of each convolution, such as the manifest of an earlier artifact; where it
+            names none, they are chosen.
         compile_to: one of ``PHASES`` to stop after; the artifact then holds ``model.PHASE.mlir`` and cannot run.
         dump_phases_to: folder for the IR after each phase, ours and IREE's.
         progress: called with a few words ahead of each step.
@@ -66,7 +74,8 @@ def compile(
     Raises:
         DtmmError: what is wrong with the model, where, and what to do; nothing is left in ``out``.
     """
-    job = _Job(model, get_target(target), example_inputs, tuple(iree_flags), compile_to, dump_phases_to, progress)
+    planning = _Planning(get_target(target), optimize, plans)
+    job = _Job(model, planning, example_inputs, tuple(iree_flags), compile_to, dump_phases_to, progress)
     if out is None:
         owner = tempfile.TemporaryDirectory(prefix="dtmm-")
         job.build(Path(owner.name))
@@ -83,6 +92,8 @@ def ir_after(
     *,
     example_inputs: Sequence[Any] | None = None,
     iree_flags: Sequence[str] = (),
+    optimize: str = "balanced",
+    plans: str | Path | None = None,
     dump_phases_to: str | Path | None = None,
     progress: Progress = lambda step: None,
 ) -> str:
@@ -94,9 +105,28 @@ def ir_after(
     Raises:
         DtmmError: as ``compile`` does, and for an unknown phase.
     """
-    job = _Job(model, get_target(target), example_inputs, tuple(iree_flags), phase, dump_phases_to, progress)
+    planning = _Planning(get_target(target), optimize, plans)
+    job = _Job(model, planning, example_inputs, tuple(iree_flags), phase, dump_phases_to, progress)
     lowering = job.lowering()
     return job.intermediate(lowering, phase)
+
+
+@dataclass(frozen=True)
+class _Planning:
+    """What kernels are chosen by."""
+
+    target: Target
+    optimize: str
+    plans: str | Path | None
+
+    def __post_init__(self) -> None:
+        if self.optimize not in OPTIMIZE:
+            raise DtmmError(f"optimize is '{self.optimize}'; it can be {', '.join(OPTIMIZE)}.")
+
+    def options(self) -> str:
+        """Options of ``filterlet-plan``."""
+        options = f"target={self.target.name} optimize={self.optimize}"
+        return options if self.plans is None else f'{options} plans="{self.plans}"'
 
 
 @dataclass(frozen=True)
@@ -104,7 +134,7 @@ class _Job:
     """What ``compile`` was asked for."""
 
     model: Any
-    target: Target
+    planning: _Planning
     example_inputs: Sequence[Any] | None
     iree_flags: tuple[str, ...]
     compile_to: str | None
@@ -117,6 +147,10 @@ class _Job:
         for flag in self.iree_flags:
             if flag.lstrip("-").partition("=")[0] in _OWN_FLAGS:
                 raise DtmmError(f"the flag {flag} of iree-compile is set by dtmm-mlir; use its own option instead.")
+
+    @property
+    def target(self) -> Target:
+        return self.planning.target
 
     def build(self, folder: Path) -> None:
         """Fills the empty ``folder`` with an artifact."""
@@ -131,7 +165,7 @@ class _Job:
 
     def lowering(self) -> _Lowering:
         """The model after our last phase that was asked for."""
-        lowering = _Lowering(self.model, self.target, self.example_inputs, self.dump_phases_to, self.progress)
+        lowering = _Lowering(self.model, self.planning, self.example_inputs, self.dump_phases_to, self.progress)
         lowering.run_to(self.compile_to if self.compile_to in OWN_PHASES else OWN_PHASES[-1])
         return lowering
 
@@ -201,12 +235,12 @@ class _Lowering:
     def __init__(
         self,
         model: Any,
-        target: Target,
+        planning: _Planning,
         example_inputs: Sequence[Any] | None,
         dump_phases_to: str | Path | None,
         progress: Progress,
     ) -> None:
-        self._target = target
+        self._planning = planning
         self._progress = progress
         self._dump_folder = None if dump_phases_to is None else _make_folder(Path(dump_phases_to))
         self._stem = Path(model).stem if isinstance(model, str | os.PathLike) else "model"
@@ -222,7 +256,7 @@ class _Lowering:
 
     def run_to(self, last: str) -> None:
         """Runs our phases up to and including ``last``."""
-        options = {"plan": f"target={self._target.name}", "lower": f"target={self._target.name}"}
+        options = {"plan": self._planning.options(), "lower": f"target={self._planning.target.name}"}
         for phase in OWN_PHASES[1 : OWN_PHASES.index(last) + 1]:
             self._progress(f"{phase} convolutions")
             self._run(f"filterlet-{phase}", options.get(phase, ""))

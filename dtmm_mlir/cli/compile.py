@@ -22,6 +22,14 @@ from dtmm_mlir.targets import TARGETS
     metavar="X.npy",
     help="Input to trace a PyTorch model with; once per input.",
 )
+@click.option(
+    "--optimize",
+    type=click.Choice(["balanced", "speed", "size"]),
+    default="balanced",
+    show_default=True,
+    help="What kernels are chosen for; balanced: speed, without storing much more than dense weights.",
+)
+@click.option("--plan", "plans", metavar="FILE", help="Kernels of each convolution: an earlier manifest.json, edited.")
 @click.option("--compile-to", metavar="PHASE", help="Stop after this phase; without -o the IR goes to stdout.")
 @click.option("--dump-compilation-phases-to", metavar="DIR", help="Write the IR after each phase to this folder.")
 @click.argument("iree_flags", nargs=-1, type=click.UNPROCESSED, metavar="[-- IREE-COMPILE FLAGS]")
@@ -30,6 +38,8 @@ def compile_command(
     target: str,
     output: str | None,
     example_inputs: tuple[Path, ...],
+    optimize: str,
+    plans: str | None,
     compile_to: str | None,
     dump_compilation_phases_to: str | None,
     iree_flags: tuple[str, ...],
@@ -62,6 +72,8 @@ def compile_command(
                 target,
                 example_inputs=inputs,
                 iree_flags=iree_flags,
+                optimize=optimize,
+                plans=plans,
                 dump_phases_to=dump_compilation_phases_to,
                 progress=report,
             )
@@ -73,6 +85,8 @@ def compile_command(
                 example_inputs=inputs,
                 out=output,
                 iree_flags=iree_flags,
+                optimize=optimize,
+                plans=plans,
                 compile_to=compile_to,
                 dump_phases_to=dump_compilation_phases_to,
                 progress=report,

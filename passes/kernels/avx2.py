@@ -6,13 +6,13 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared
 
 
 class Avx2(Isa):
     """256-bit vectors: sixteen 16-bit products, added up in pairs, per instruction."""
 
-    costs = Costs(data=1, weights=1, joined=1, mac=2, accumulators=8)
+    accumulators = 8
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=32)

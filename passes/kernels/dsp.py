@@ -9,7 +9,7 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.dialect.ops import Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Costs, Prepared, Requantization
+from dtmm_mlir.passes.kernels.isa import Prepared, Requantization
 from dtmm_mlir.passes.kernels.scalar import Scalar
 
 
@@ -20,20 +20,7 @@ class Dsp(Scalar):
     ``sxtb16`` makes a pair of i16 of each.
     """
 
-    costs = Costs(
-        data=1,
-        weights=3,
-        joined=2,
-        mac=2,
-        accumulators=4,
-        own_run=6,
-        same_run=3,
-        own_block=6,
-        block=12,
-        filter=6,
-        results=36,
-        few_results=36,
-    )
+    accumulators = 4
 
     def row_bytes(self, element: str) -> int:
         return 2 if element == "i8" else super().row_bytes(element)
@@ -44,9 +31,8 @@ class Dsp(Scalar):
             half, low = emit.splat(16, emit.i32()), emit.splat(0xFFFF, emit.i32())
             first = arith.ori(arith.andi(even, low), arith.shli(odd, half))
             second = arith.ori(arith.shrui(even, half), arith.andi(odd, arith.xori(low, emit.splat(-1, emit.i32()))))
-            address = emit.pointer(target, to)
             for i, word in enumerate((first, second)):
-                emit.store_to(word, emit.advance(address, 4 * i), 2)
+                emit.store_once(word, target, emit.add(to, 2 * i))
             return
         super().copy(source, at, target, to, lanes)
 

@@ -166,6 +166,15 @@ def load_from(address: ir.Value, type: ir.Type, alignment: int = 1, volatile: bo
     return llvm.LoadOp(type, address, alignment=alignment, volatile_=volatile).result
 
 
+def store_once(value: ir.Value, buffer: ir.Value, at: Index) -> None:
+    """Stores a vector or a scalar by itself: loops of such do not become calls of memset or memcpy.
+
+    The library functions that IREE links on bare metal go byte by byte.
+    """
+    type = ir.MemRefType(buffer.type).element_type
+    llvm.StoreOp(value, pointer(buffer, at), alignment=type.width // 8, volatile_=True)
+
+
 def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
     """Stores ``value`` at ``address``, which is a multiple of ``alignment`` bytes."""
     llvm.StoreOp(value, address, alignment=alignment)

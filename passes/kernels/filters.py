@@ -26,9 +26,6 @@ _RESULTS = 4
 """Pixels of one filter that are requantized as one vector."""
 
 
-_STRAIGHT_PRODUCTS = 320
-"""Products of vectors that straight-line code for all runs of a block of filters may have."""
-
 Walk: TypeAlias = tuple[ir.Value, ir.Value, Sequence[ir.Value]]
 """Addresses of the next block's weights and offsets, and the sums of this one."""
 
@@ -94,7 +91,7 @@ class FilterKernel(ConvKernel):
         return self._ordered_values.shape[1]
 
     def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
-        data, joined = emit.pointer(self.data, source), emit.pointer(self.data, joined)
+        data, joined = (emit.opaque(emit.pointer(self.data, at)) for at in (source, joined))
         per_group = self.geometry.f // self.geometry.groups
         blocks = -(-per_group // self.filters)
         tables = [emit.pointer(table) for table in (self.weights, self.offset_table, self.parameter_table)]
@@ -113,7 +110,7 @@ class FilterKernel(ConvKernel):
 
     def _filters(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Cursor:
         """One block of filters at ``pixels`` pixels; returns where the next block is."""
-        walk = self._same_runs if self._regular and self._short(pixels) else self._own_runs
+        walk = self._same_runs if self._straight else self._own_runs
         weights, offsets, sums = walk(cursor, pixels, data, joined)
         self._store_results(sums, pixels, cursor.parameters, cursor.output)
         step: Index = 1
@@ -124,16 +121,14 @@ class FilterKernel(ConvKernel):
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
 
     @property
-    def _regular(self) -> bool:
-        """Whether all blocks have the same runs."""
-        runs = self.conv.counts
-        same = bool(len(runs) and runs[0] and (runs == runs[0]).all())
-        return same and bool((self.conv.positions.reshape(len(runs), -1) == self.conv.positions[: runs[0]]).all())
-
-    def _short(self, pixels: int) -> bool:
-        """Whether straight-line code for all runs of a block is worth its size."""
-        products = int(self.conv.counts[0]) * self.plan.run_width * self.filters * pixels
-        return products * -(-self.geometry.group_channels // self.isa.lanes(self.element)) <= _STRAIGHT_PRODUCTS
+    def _straight(self) -> bool:
+        """Whether all blocks have the same runs, few enough to be straight-line code."""
+        counts = self.conv.counts
+        if not counts[0] or (counts != counts[0]).any():
+            return False
+        runs = self.conv.positions.reshape(len(counts), -1)
+        weights = self._stored // self.isa.lanes(self.element)
+        return bool((runs == runs[0]).all()) and len(runs[0]) * weights <= self.plan.unrolled
 
     @cached_property
     def _bounded(self) -> bool:

@@ -14,40 +14,6 @@ from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 
-
-@dataclass(frozen=True)
-class Costs:
-    """Instructions of the ``table`` kernel's parts, for the planner.
-
-    Attributes:
-        data: loading one vector of activations and preparing it.
-        weights: the same of weights.
-        joined: loading one vector of joined activations and preparing it.
-        mac: multiplying and accumulating one vector.
-        accumulators: sums that stay in registers.
-        own_run: per run beside its vectors, where each block of filters has its own runs.
-        same_run: the same where all blocks have the same runs.
-        own_block: per block of filters with its own runs.
-        block: per block of filters.
-        filter: per filter of a block.
-        results: requantizing and storing four pixels of one filter.
-        few_results: the same where there are fewer than four.
-    """
-
-    data: int
-    weights: int
-    joined: int
-    mac: int
-    accumulators: int
-    own_run: int = 5
-    same_run: int = 3
-    own_block: int = 8
-    block: int = 8
-    filter: int = 6
-    results: int = 24
-    few_results: int = 24
-
-
 Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
 
@@ -74,7 +40,8 @@ class Isa:
         vector_bytes: size of one SIMD register.
     """
 
-    costs = Costs(data=2, weights=2, joined=2, mac=2, accumulators=6)
+    accumulators = 6
+    """Sums that stay in registers."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None
@@ -109,6 +76,10 @@ class Isa:
         values, row_type = emit.load(source, at, lanes), ir.MemRefType(target.type).element_type
         if row_type != ir.VectorType(values.type).element_type:
             values = arith.extsi(emit.vector_type(lanes, row_type), values)
+        self.store(values, target, to)
+
+    def store(self, values: ir.Value, target: ir.Value, to: Index) -> None:
+        """Stores a vector into a row buffer."""
         emit.store(values, target, to)
 
     def move_lanes(self, bytes: int) -> int:

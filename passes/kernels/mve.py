@@ -10,16 +10,14 @@ from iree.compiler.dialects import arith, llvm
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared, Requantization, is_far
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far
 
 
 class Mve(Isa):
     """Arm M-profile vector extension (Helium), 128-bit vectors."""
 
-    costs = Costs(
-        data=1, weights=1, joined=1, mac=1, accumulators=8,
-        own_run=4, same_run=2, own_block=13, block=6, filter=7, results=9, few_results=32,
-    )  # fmt: skip
+    accumulators = 8
 
     byte_reach = 127
     word_reach = 508
@@ -44,6 +42,9 @@ class Mve(Isa):
 
     def total(self, sums: ir.Value) -> ir.Value:
         return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
+
+    def store(self, values: ir.Value, target: ir.Value, to: Index) -> None:
+        emit.store_once(values, target, to)
 
     def store_strided(self, values: ir.Value, address: ir.Value, stride: int) -> None:
         type = ir.VectorType(values.type)

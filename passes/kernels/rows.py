@@ -224,7 +224,7 @@ class RowBuffer:
         lanes = min(self.isa.move_lanes(self._dtype.itemsize), 1 << (count.bit_length() - 1))
 
         def piece(i: Index, lanes: int = lanes) -> None:
-            emit.store(emit.load(self.data, emit.add(i, distance), lanes), self.data, i)
+            self.isa.store(emit.load(self.data, emit.add(i, distance), lanes), self.data, i)
 
         whole = count // lanes * lanes
         emit.loop(0, whole, piece, step=lanes)
@@ -252,9 +252,9 @@ class RowBuffer:
 
         def repeat(i: Index) -> None:
             for v, value in enumerate(vectors):
-                emit.store(value, self.data, emit.add(start, emit.add(i, v * lanes)))
+                self.isa.store(value, self.data, emit.add(start, emit.add(i, v * lanes)))
 
         whole = count // period * period
         emit.loop(0, whole, repeat, step=period)
         if whole != count:  # only for a pattern of one value: the last vector overlaps the one before
-            emit.store(vectors[0], self.data, emit.add(start, count - lanes))
+            self.isa.store(vectors[0], self.data, emit.add(start, count - lanes))

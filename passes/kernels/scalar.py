@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from iree.compiler import ir
-from iree.compiler.dialects import arith
+from iree.compiler.dialects import arith, vector
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Costs, Isa, Prepared
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared
 
 
 class Scalar(Isa):
     """Cores without vectors: four products in a row per step, sums in one register."""
 
-    costs = Costs(data=4, weights=4, joined=4, mac=4, accumulators=2)
+    accumulators = 2
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)
@@ -25,6 +26,12 @@ class Scalar(Isa):
 
     def move_lanes(self, bytes: int) -> int:
         return 4 // bytes
+
+    def store(self, values: ir.Value, target: ir.Value, to: Index) -> None:
+        type = ir.VectorType(values.type)
+        if type.shape[0] * type.element_type.width == 32:
+            values = emit.lane(vector.BitCastOp(emit.vector_type(1, emit.i32()), values).result, 0)
+        emit.store_once(values, target, to)
 
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.i32() if element == "i8" else ir.F32Type.get())

@@ -13,9 +13,6 @@ from dtmm_mlir.passes.kernels.filters import FilterKernel
 from dtmm_mlir.passes.kernels.isa import Prepared
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
-_UNROLLED_WEIGHTS = 48
-"""Vectors of weights that straight-line code loads; longer runs take several turns of a loop."""
-
 _WORD = 4
 """Bytes that the pixels of whole vectors are aligned to, at least: word loads reach further than byte loads."""
 
@@ -111,7 +108,7 @@ class TableKernel(FilterKernel):
         Returns:
             address behind the part's weights, and the sums.
         """
-        per_turn = max(1, _UNROLLED_WEIGHTS // together)
+        per_turn = max(1, self.plan.unrolled // together)
         turns = (vectors - 1) // per_turn if vectors > per_turn else 0
         step = together * self._lanes
 

@@ -1,0 +1,118 @@
+"""Fits the planner's costs to instructions counted in QEMU.
+
+    python benchmarks/calibrate.py cortex-m55 cortex-m4
+
+Random convolutions are compiled under random plans and run; the instructions of each are a sum of what
+``passes/cost.py`` counts, times the costs in ``passes/costs.json``. What a vector takes is known from the instruction
+set and stays as it stands there; this script fits and rewrites the others.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import dtmm_mlir  # noqa: E402
+from dtmm_mlir.deploy import qemu  # noqa: E402
+from dtmm_mlir.dialect.constants import walk  # noqa: E402
+from dtmm_mlir.dialect.ops import CONV, ConvView  # noqa: E402
+from dtmm_mlir.passes import cost  # noqa: E402
+from dtmm_mlir.passes.kernels.isa import Isa, is_far  # noqa: E402
+from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
+from dtmm_mlir.passes.plan import candidates  # noqa: E402
+from dtmm_mlir.targets import get_target  # noqa: E402
+from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
+
+COSTS = ROOT / "passes" / "costs.json"
+BATCH = 12
+
+KNOWN = ("data", "weights", "joined", "mac")
+"""What the instructions of the innermost loop say without a measurement."""
+
+
+def cases(random: np.random.Generator, count: int) -> list[Case]:
+    """Convolutions of the sizes that small networks have."""
+    found = []
+    while len(found) < count:
+        size, kernel = int(random.integers(1, 17)), int(random.choice([1, 3, 3, 3, 5]))
+        c, f, stride = int(random.integers(1, 97)), int(random.integers(4, 24)), int(random.choice([1, 1, 2]))
+        shape = geometry(size, size, c, f, kernel, strides=(stride, stride))
+        case = Case(shape, float(random.choice([0.2, 0.5, 0.8, 1.0])), seed=len(found))
+        rescale = Sample.of(case).rescale
+        if rescale and is_far(rescale):  # as in trained networks
+            found.append(case)
+    return found
+
+
+def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> Case:
+    """``case`` under one of the plans that the planner thinks best."""
+    module = build_module([Sample.of(case)])
+    (op,) = walk(module, CONV)
+    conv = ConvView(op)
+    plans = sorted(candidates(conv, isa, "balanced"), key=lambda plan: cost.estimate(conv, plan, isa, costs))
+    return replace(case, plan=plans[int(random.integers(min(len(plans), 6)))])
+
+
+def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str, int], int]]:
+    """What each convolution does, and its instructions."""
+    module = build_module(samples)
+    views = [ConvView(op) for op in walk(module, CONV)]
+    counts = [cost.counts(view, sample.case.plan, isa) for view, sample in zip(views, samples, strict=True)]
+    artifact = dtmm_mlir.compile(module, target=target)
+    run = qemu.run(artifact.dir, [[sample.x for sample in samples]])
+    measured = {int(name.split("_")[1]): count for name, count in run.steps if name.startswith("filterlet_")}
+    return [(count, measured[number]) for number, count in enumerate(counts)]
+
+
+def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float]) -> dict[str, float]:
+    """Costs of at least zero that minimise the relative errors."""
+    names = sorted(set(rows[0][0]) - set(known))
+    counts = np.array([[count[name] / measured for name in names] for count, measured in rows])
+    rest = np.array([1 - sum(known[name] * count[name] for name in known) / measured for count, measured in rows])
+    active = np.ones(len(names), bool)
+    while True:
+        solution, *_ = np.linalg.lstsq(counts[:, active], rest, rcond=None)
+        if (solution >= 0).all():
+            break
+        active[np.flatnonzero(active)[solution.argmin()]] = False
+    values = np.zeros(len(names))
+    values[active] = solution
+    return dict(sorted({**known, **dict(zip(names, values.round(2).tolist(), strict=True))}.items()))
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True)
+@click.option("--layers", default=72, show_default=True, help="Convolutions to measure per target.")
+@click.option("-v", "--verbose", is_flag=True, help="Print each convolution.")
+def main(targets: tuple[str, ...], layers: int, verbose: bool) -> None:
+    """Measures convolutions on TARGETS and rewrites the costs of their instruction sets."""
+    table = json.loads(COSTS.read_text())
+    for name in targets:
+        target, random = get_target(name), np.random.default_rng(0)
+        isa = isa_of(target.isa, target.vector_bytes)
+        costs = table[target.isa]
+        samples = [Sample.of(with_plan(case, isa, costs, random)) for case in cases(random, layers)]
+        rows = [row for at in range(0, layers, BATCH) for row in measure(samples[at : at + BATCH], name, isa)]
+        table[target.isa] = fit(rows, {known: costs[known] for known in KNOWN})
+        if verbose:
+            for sample, (count, measured) in zip(samples, rows, strict=True):
+                predicted = sum(table[target.isa][k] * v for k, v in count.items())
+                click.echo(f"{predicted / measured:5.2f} {measured:9} {sample.case}")
+        errors = [
+            abs(sum(table[target.isa][k] * v for k, v in count.items()) / measured - 1) for count, measured in rows
+        ]
+        click.echo(f"{name}: errors median {np.median(errors):.1%}, largest {max(errors):.1%}")
+        COSTS.write_text(json.dumps(table, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What a convolution costs under a plan: an estimate of its instructions, and the bytes of its weights and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from dtmm_mlir.dialect.ops import ConvView, Geometry
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.rows import RowLayout
+from dtmm_mlir.passes.runs import cover
+
+_COSTS = Path(__file__).with_name("costs.json")
+
+
+@cache
+def costs_of(isa: str) -> Mapping[str, float]:
+    """Instructions of each thing that ``counts`` counts, for one of the ``isa`` names of targets.
+
+    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``.
+    """
+    table = json.loads(_COSTS.read_text())
+    return table.get(isa, table["generic"])
+
+
+def estimate(conv: ConvView, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
+    """Instructions of a convolution under a plan of the ``table`` kernel."""
+    return sum(costs[name] * count for name, count in counts(conv, plan, isa).items())
+
+
+def counts(conv: ConvView, plan: Plan, isa: Isa) -> dict[str, int]:
+    """How often the ``table`` kernel does what.
+
+    Returns:
+        ``data``, ``weights``, ``joined``: vectors loaded; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs
+        walked, by tables and in straight-line code; ``own_block``: blocks of filters with tables; ``block``: all;
+        ``filter``: filters of all blocks; ``results``: requantizations of four pixels; ``few_results``: of fewer;
+        ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
+        buffer from the input and from its own end; ``copied_pixel``: pixels copied one by one; ``call``: one.
+    """
+    g, lanes = conv.geometry, isa.lanes(conv.element_type)
+    pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
+    kept = _blocks(conv, plan)
+    runs = len(cover(kept, width))
+    whole, joined = -(-(g.group_channels - plan.joined) // lanes), -(-width * plan.joined // lanes)
+    weights = filters * (whole * width + joined)
+    straight = bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
+    columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
+    pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
+    blocks, walked = pixel_blocks * len(kept), pixel_blocks * runs
+    return {
+        "call": 1,
+        "data": walked * whole * len(columns),
+        "weights": walked * weights,
+        "joined": walked * joined * pixels,
+        "mac": walked * weights * pixels,
+        "own_run": 0 if straight else walked,
+        "same_run": walked if straight else 0,
+        "own_block": 0 if straight else blocks,
+        "block": blocks,
+        "filter": blocks * filters,
+        "results": blocks * filters * (pixels // 4),
+        "few_results": blocks * filters * bool(pixels % 4),
+        "pixel_block": pixel_blocks,
+        "row": g.n * g.oh,
+        **_row_buffer(conv, plan, isa, whole * lanes),
+    }
+
+
+def _row_buffer(conv: ConvView, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:
+    g, bytes = conv.geometry, isa.row_bytes(conv.element_type)
+    same = bytes == (1 if conv.element_type == "i8" else 4)
+    layout = RowLayout.plan(g, whole, plan.joined, plan.rows, 1 if plan.joined else 0, same)
+    if layout.direct:
+        return {"copied": 0, "copied_pixel": 0, "moved": 0}
+    lanes = isa.lanes(conv.element_type)
+    overlap = max(layout.reach - g.strides[0], 0) * layout.row
+    pixels = g.n * g.h * g.w
+    contiguous = g.c in (layout.pixel, layout.joined)
+    vectors = -(-g.group_channels // lanes) * g.groups
+    return {
+        "copied": pixels * g.c // lanes if contiguous else pixels * vectors,
+        "copied_pixel": 0 if contiguous else pixels,
+        "moved": g.n * (-(-g.oh // layout.rows) - 1) * overlap // isa.move_lanes(bytes),
+    }
+
+
+def stored_bytes(conv: ConvView, plan: Plan, isa: Isa) -> int:
+    """Bytes of the weights and offsets of a plan of the ``table`` kernel."""
+    g, lanes = conv.geometry, isa.lanes(conv.element_type)
+    runs = len(cover(_blocks(conv, plan), plan.run_width))
+    joined = -(-plan.run_width * plan.joined // lanes) * lanes
+    elements = plan.filters * (plan.run_width * (g.group_channels - plan.joined) + joined)
+    return runs * (elements * (1 if conv.element_type == "i8" else 4) + 2)
+
+
+def dense_bytes(g: Geometry) -> int:
+    """Bytes of a convolution's weights as i8, nothing left out."""
+    return g.f * g.kh * g.kw * g.group_channels
+
+
+def _blocks(conv: ConvView, plan: Plan) -> np.ndarray:
+    """[blocks, KH, KW] bool: what any filter of each block kept."""
+    filters = conv.geometry.f
+    starts = [plan.first_filter(block, filters) for block in range(plan.blocks(filters))]
+    return conv.kept[np.add.outer(starts, np.arange(plan.filters))].any(axis=1)
