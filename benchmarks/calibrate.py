@@ -58,7 +58,7 @@ def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.rando
     module = build_module([Sample.of(case)])
     (op,) = walk(module, CONV)
     conv = ConvView(op)
-    plans = sorted(candidates(conv, isa, "balanced"), key=lambda plan: cost.estimate(conv, plan, isa, costs))
+    plans = sorted(candidates(conv, isa, costs, "balanced"), key=lambda plan: cost.estimate(conv, plan, isa, costs))
     return replace(case, plan=plans[int(random.integers(min(len(plans), 6)))])
 
 

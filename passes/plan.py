@@ -26,8 +26,8 @@ Optimize = Literal["balanced", "speed", "size"]
 _ROW_BUFFER_BYTES = 15 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
 
-_UNROLLED: Mapping[str, int] = {"speed": 96, "balanced": 72, "size": 12}
-"""Vectors of weights in straight-line code."""
+_STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 850, "size": 90}
+"""Instructions, about, of straight-line code."""
 
 _BYTES_TO_SPARE = 1024
 """Bytes by which the weights of ``balanced`` may exceed nine eighths of the dense ones."""
@@ -81,7 +81,7 @@ def choose(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optim
         pixels = min(range(1, min(4, g.ow) + 1), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
         return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * (1 if conv.element_type == "i8" else 4)))
 
-    plans = candidates(conv, isa, optimize)
+    plans = candidates(conv, isa, costs, optimize)
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     if optimize != "speed":
         least = min(bytes.values())
@@ -91,18 +91,20 @@ def choose(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optim
     return min(plans, key=lambda plan: (estimates[plan], bytes[plan], plan.filters, plan.run_width, plan.pixels))
 
 
-def candidates(conv: ConvView, isa: Isa, optimize: Optimize) -> list[Plan]:
+def candidates(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
     """The plans of the ``table`` kernel whose sums stay in registers."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
         if pixels * filters > isa.accumulators:
             continue
+        per_weights = costs["weights"] + pixels * (costs["mac"] + costs["data"] / 2)
+        unrolled = max(1, int(_STRAIGHT[optimize] / per_weights))
         for width in range(1, g.kw + 1):
             for joined in _joinable(conv, width, lanes):
                 whole = g.groups * -(-(g.group_channels - joined) // lanes) * lanes
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
-                plans.append(Plan("table", pixels, filters, width, rows, joined, _UNROLLED[optimize]))
+                plans.append(Plan("table", pixels, filters, width, rows, joined, unrolled))
     return plans
 
 

@@ -180,9 +180,13 @@ def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
     llvm.StoreOp(value, address, alignment=alignment)
 
 
-def opaque(value: ir.Value) -> ir.Value:
-    """``value``, of which the compiler then knows nothing: it neither counts loops with it nor splits addresses."""
-    return llvm.InlineAsmOp(value.type, [value], "", "=r,0").res
+def opaque(value: ir.Value, register: str | None = None) -> ir.Value:
+    """``value``, of which the compiler then knows nothing: it neither counts loops with it nor splits addresses.
+
+    Args:
+        register: where it is to be kept, if that matters.
+    """
+    return llvm.InlineAsmOp(value.type, [value], "", f"={{{register}}},0" if register else "=r,0").res
 
 
 def repeat(inits: Sequence[ir.Value], body: Callable[..., tuple[ir.Value, Sequence[ir.Value]]]) -> list[ir.Value]:

@@ -120,7 +120,7 @@ class FilterKernel(ConvKernel):
         parameters = emit.advance(cursor.parameters, self.filters * _PARAMETERS * _WORD)
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
 
-    @property
+    @cached_property
     def _straight(self) -> bool:
         """Whether all blocks have the same runs, few enough to be straight-line code."""
         counts = self.conv.counts
@@ -129,6 +129,11 @@ class FilterKernel(ConvKernel):
         runs = self.conv.positions.reshape(len(counts), -1)
         weights = self._stored // self.isa.lanes(self.element)
         return bool((runs == runs[0]).all()) and len(runs[0]) * weights <= self.plan.unrolled
+
+    @cached_property
+    def _registers(self) -> tuple[str | None, str | None]:
+        """Where straight-line code keeps the addresses of weights and activations."""
+        return (self.isa.weights_register, self.isa.data_register) if self._straight else (None, None)
 
     @cached_property
     def _bounded(self) -> bool:
@@ -153,13 +158,13 @@ class FilterKernel(ConvKernel):
         weights = cursor.weights
         sums: Sequence[ir.Value] = self._zeros(pixels)
         for position in self.conv.positions[: self.conv.counts[0]]:
-            weights, offset = emit.opaque(weights), self.layout.offset(int(position))
+            weights, offset = emit.opaque(weights, self._registers[0]), self.layout.offset(int(position))
             sums = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
             weights = self._weights_at(weights, self._stored)
         return weights, cursor.offsets, sums
 
     def _start(self, data: ir.Value, offset: Index) -> ir.Value:
-        return emit.opaque(self._at(data, offset))
+        return emit.opaque(self._at(data, offset), self._registers[1])
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block, as many and where the tables say."""

@@ -42,6 +42,10 @@ class Isa:
 
     accumulators = 6
     """Sums that stay in registers."""
+    weights_register: str | None = None
+    """Register to keep the address of weights in, where it matters."""
+    data_register: str | None = None
+    """The same for the address of activations."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None

@@ -19,6 +19,8 @@ class Mve(Isa):
 
     accumulators = 8
 
+    weights_register = "r9"  # sums take the even ones
+    data_register = "r11"
     byte_reach = 127
     word_reach = 508
 

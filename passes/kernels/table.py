@@ -113,7 +113,8 @@ class TableKernel(FilterKernel):
         step = together * self._lanes
 
         def several(weights: ir.Value, data: ir.Value, count: int, last: int, sums: Sums) -> Sums:
-            near_weights, near_data = Near(weights, self.isa.byte_reach), Near(data, self.isa.word_reach)
+            near_weights = Near(weights, self.isa.byte_reach, self._registers[0])
+            near_data = Near(data, self.isa.word_reach, self._registers[1])
             for v in range(count):
                 size = last if v == count - 1 else self._lanes
                 sums = body(near_weights, v * step, near_data, v * self._lanes, size, sums)
@@ -192,13 +193,14 @@ class Near:
     Args:
         base: an address.
         reach: how many bytes an offset may be at most; ``None`` for any.
+        register: where the base is kept, if that matters.
     """
 
-    def __init__(self, base: ir.Value, reach: int | None) -> None:
-        self._base, self._at, self._reach = base, 0, reach
+    def __init__(self, base: ir.Value, reach: int | None, register: str | None) -> None:
+        self._base, self._at, self._reach, self._register = base, 0, reach, register
 
     def to(self, at: int) -> ir.Value:
         """The address ``at`` bytes behind the first base."""
         if self._reach is not None and abs(at - self._at) > self._reach:
-            self._base, self._at = emit.opaque(emit.advance(self._base, at - self._at)), at
+            self._base, self._at = emit.opaque(emit.advance(self._base, at - self._at), self._register), at
         return emit.advance(self._base, at - self._at)
