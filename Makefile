@@ -1,5 +1,5 @@
 # Everything a developer or a curious user needs; `make help` lists it.
-# PYTHON=... chooses the interpreter for .venv, PYTEST_FLAGS=... goes to pytest, BENCH_FLAGS=... to the benchmark.
+# PYTHON=... chooses the interpreter for .venv, PYTEST_FLAGS=... goes to pytest, BENCH_FLAGS=... to the count of instructions.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -27,8 +27,9 @@ test: setup ## Run all tests
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
 .PHONY: bench
-bench: setup ## Count the example models' instructions beside those of CMSIS-NN and DTMM
+bench: setup ## Instructions beside CMSIS-NN's and DTMM's, then host milliseconds beside LiteRT's and stock IREE's
 	@$(BIN)/python benchmarks/instructions.py $(BENCH_FLAGS)
+	@$(BIN)/python benchmarks/host.py
 
 .PHONY: lint
 lint: setup ## Check style and types

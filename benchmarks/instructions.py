@@ -1,22 +1,25 @@
-"""Instructions per layer on microcontrollers, beside CMSIS-NN's and DTMM's."""
+"""Instructions, flash and RAM per layer on microcontrollers, beside CMSIS-NN's and DTMM's instructions."""
 
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 import numpy as np
+import record
+from footprint import Footprint, footprints
 from rich.console import Console
 from rich.table import Table
 
 import dtmm_mlir
 from dtmm_mlir.deploy import qemu
+from dtmm_mlir.targets import TARGETS
 
-MODELS = Path(__file__).parents[1] / "examples" / "models"
 PEERS = Path(__file__).with_name("peers.csv")
+BOARDS = [target.name for target in TARGETS.values() if target.board]
+DEFAULT_TARGETS = ("cortex-m55", "cortex-m4")
 PEER_COLUMNS = {"cortex-m55": ("m55_cmsis_nn", "m55_dtmm"), "cortex-m4": ("m4_cmsis_nn",)}
 
 
@@ -36,18 +39,29 @@ class Layer:
     total: int
     instructions: int
     peer: int | None
+    flash: Footprint
 
 
 @dataclass(frozen=True)
 class Result:
-    """One model on one target; sizes in bytes."""
+    """One model on one target; sizes in bytes.
+
+    Attributes:
+        sha256: of the model's file.
+        output_sha256: of the first input's output, which is the reference's.
+        instructions: of one inference, exact.
+        flash: by purpose: ``code`` (kernels, IREE's dispatches, runtime, schedule), ``weights``, ``indices``,
+            ``parameters`` of our convolutions, and ``constants``, all others.
+        ram: ``arena``, ``buffers`` (inputs and outputs) and the deepest ``stack``.
+    """
 
     model: str
     sha256: str
+    output_sha256: str
     target: str
     instructions: int
-    flash: int
-    arena: int
+    flash: dict[str, int]
+    ram: dict[str, int]
     layers: list[Layer]
 
 
@@ -61,30 +75,56 @@ def peers(model: str, target: str) -> list[int]:
 
 def measure(model: str, target: str) -> Result:
     """Compiles and runs ``model``; its output must be the reference's."""
-    data = np.load(MODELS / f"{model}.npz")
-    artifact = dtmm_mlir.compile(MODELS / f"{model}.tflite", target=target)
+    path = record.MODELS / f"{model}.tflite"
+    data = np.load(path.with_suffix(".npz"))
+    artifact = dtmm_mlir.compile(path, target=target)
     run = qemu.run(artifact.dir, [[data["inputs"][0]]])
     if run.counter != qemu.EXACT or run.instructions is None:
         raise click.ClickException("this needs exact counts: install a C compiler, and QEMU with plugins.")
     if not (run.outputs[0][0] == data["expected"][0]).all():
         raise click.ClickException(f"{model} on {target}: wrong result.")
     counts = [(name, count) for name, count in run.steps if name.startswith("filterlet_")]
-    known = peers(model, target)
+    known, flash = peers(model, target), footprints(path, target, artifact.dir)
     layers = [
-        Layer(name, layer["kept_filterlets"], layer["total_filterlets"], count, known[i] if i < len(known) else None)
+        Layer(
+            name=name,
+            kept=layer["kept_filterlets"],
+            total=layer["total_filterlets"],
+            instructions=count,
+            peer=known[i] if i < len(known) else None,
+            flash=flash[name],
+        )
         for i, ((name, count), layer) in enumerate(zip(counts, artifact.manifest["layers"], strict=True))
     ]
-    sizes = artifact.manifest["flash_bytes"], artifact.manifest["arena_bytes"]
-    return Result(model, artifact.manifest["model"]["sha256"], target, run.instructions, *sizes, layers)
+    memory = artifact.manifest["memory"]
+    return Result(
+        model=model,
+        sha256=artifact.manifest["model"]["sha256"],
+        output_sha256=record.checksum(run.outputs[0][0].tobytes()),
+        target=target,
+        instructions=run.instructions,
+        flash=split_flash(memory, layers),
+        ram={"arena": memory["arena"], "buffers": memory["buffers"], "stack": run.stack},
+        layers=layers,
+    )
+
+
+def split_flash(memory: dict[str, int], layers: list[Layer]) -> dict[str, int]:
+    """The image's flash by purpose; layers may share equal constants, so ``constants`` is at least zero."""
+    ours = {part: sum(getattr(layer.flash, part) for layer in layers) for part in ("weights", "indices", "parameters")}
+    code = sum(memory[part] for part in ("kernels", "runtime", "schedule"))
+    return {"code": code, **ours, "constants": max(0, memory["constants"] - sum(ours.values()))}
 
 
 def show(result: Result, console: Console) -> None:
     table = Table(title=f"{result.model} on {result.target}", title_justify="left")
     table.add_column("layer")
-    for column in ("kept filterlets", "instructions", "best peer", "ratio"):
+    for column in ("kept filterlets", "instructions", "best peer", "ratio", "code", "weights", "indices"):
         table.add_column(column, justify="right")
     for layer in result.layers:
-        table.add_row(layer.name, f"{layer.kept} of {layer.total}", f"{layer.instructions:,}", *compared(layer))
+        table.add_row(
+            layer.name, f"{layer.kept} of {layer.total}", f"{layer.instructions:,}", *compared(layer), *stored(layer)
+        )
     known = [layer for layer in result.layers if layer.peer]
     if known:
         ours, theirs = sum(layer.instructions for layer in known), sum(layer.peer or 0 for layer in known)
@@ -92,27 +132,36 @@ def show(result: Result, console: Console) -> None:
         table.add_row("convolutions with a peer", "", f"{ours:,}", f"{theirs:,}", f"{ours / theirs:.2f}")
     table.add_row("whole inference", "", f"{result.instructions:,}", "", "")
     console.print(table)
-    console.print(f"flash {result.flash:,} bytes, arena {result.arena:,} bytes\n")
+    for memory, parts in (("flash", result.flash), ("RAM", result.ram)):
+        sizes = ", ".join(f"{part} {size:,}" for part, size in parts.items())
+        console.print(f"{memory} {sum(parts.values()):,} bytes: {sizes}")
+    console.print()
 
 
 def compared(layer: Layer) -> tuple[str, str]:
     return (f"{layer.peer:,}", f"{layer.instructions / layer.peer:.2f}") if layer.peer else ("", "")
 
 
+def stored(layer: Layer) -> tuple[str, str, str]:
+    return f"{layer.flash.code:,}", f"{layer.flash.weights:,}", f"{layer.flash.indices:,}"
+
+
 @click.command(help=__doc__)
-@click.option("--target", "targets", multiple=True, default=["cortex-m55", "cortex-m4"], show_default=True)
-@click.option("--model", "models", multiple=True, default=sorted(path.stem for path in MODELS.glob("*.tflite")))
+@click.option(
+    "--target", "targets", multiple=True, type=click.Choice(BOARDS), default=DEFAULT_TARGETS, show_default=True
+)
+@click.option("--model", "models", multiple=True, type=click.Choice(record.NAMES), default=record.NAMES)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 def main(targets: tuple[str, ...], models: tuple[str, ...], file: Path | None) -> None:
-    console = Console()
+    console = Console(width=120)
     results = []
     for target in targets:
         for model in models:
             results.append(measure(model, target))
             show(results[-1], console)
     if file:
-        record = {"version": dtmm_mlir.__version__, "results": [asdict(result) for result in results]}
-        file.write_text(json.dumps(record, indent=2) + "\n")
+        versions = record.versions(targets=[TARGETS[target] for target in targets])
+        record.write(file, versions, [asdict(result) for result in results])
 
 
 if __name__ == "__main__":
