@@ -109,16 +109,16 @@ def engines(model: bytes, x: np.ndarray, folder: Path, with_litert: bool) -> lis
 
 def take_turns(engines: list[Engine], turns: int) -> dict[str, list[float]]:
     """Seconds of an inference in each turn, by engine; a turn repeats it for ``TURN_SECONDS``."""
-    counts = {engine.name: max(1, round(TURN_SECONDS / _seconds(engine, 3))) for engine in engines}
+    counts = {engine.name: max(1, round(TURN_SECONDS / seconds_of(engine, 3))) for engine in engines}
     seconds: dict[str, list[float]] = {engine.name: [] for engine in engines}
     for turn in range(turns):
         first = turn % len(engines)  # nobody always runs after the same one
         for engine in [*engines[first:], *engines[:first]]:
-            seconds[engine.name].append(_seconds(engine, counts[engine.name]))
+            seconds[engine.name].append(seconds_of(engine, counts[engine.name]))
     return seconds
 
 
-def _seconds(engine: Engine, count: int) -> float:
+def seconds_of(engine: Engine, count: int) -> float:
     """Mean of ``count`` inferences."""
     start = time.perf_counter()
     for _ in range(count):

@@ -1,0 +1,79 @@
+"""The benchmarks on the smallest model: what they write, not how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tosa_converter_for_tflite")
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "examples" / "models" / "single_conv.tflite"
+
+needs_cross_tools = pytest.mark.skipif(
+    not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))), reason="needs the cross compiler and QEMU"
+)
+
+
+def run(program: str, *arguments: str) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{program}.py"), "--model", "single_conv", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    record = json.loads(file.read_text())
+    assert record["schema_version"] == 1
+    assert record["versions"]["iree-base-compiler"]
+    return record["results"]
+
+
+@needs_cross_tools
+def test_instructions_and_flash(tmp_path: Path) -> None:
+    run("instructions", "--target", "cortex-m55", "--json", str(tmp_path / "record.json"))
+    (result,) = read(tmp_path / "record.json")
+    (layer,) = result["layers"]
+    assert layer["instructions"] < result["instructions"] < layer["instructions"] + 1000
+    assert (layer["kept"], layer["total"], layer["peer"]) == (29, 288, 376156)
+    assert result["flash"]["weights"] >= 29 * 64
+    assert 0 < layer["flash"]["code"] < result["flash"]["code"]
+    assert result["ram"]["buffers"] == 16 * 16 * (64 + 32)
+
+
+def test_host_engines_agree(tmp_path: Path) -> None:
+    run("host", "--turns", "1", "--pruned", "0.5", "--json", str(tmp_path / "record.json"))
+    results = {result["engine"]: result for result in read(tmp_path / "record.json")}
+    assert {"dtmm-mlir", "IREE"} <= set(results)
+    assert results["dtmm-mlir"]["ratio"] == 1
+    assert results["dtmm-mlir"]["largest_difference"] == results["IREE"]["largest_difference"] == 0
+    assert all(result["milliseconds"] >= result["fastest"] > 0 for result in results.values())
+
+
+@needs_cross_tools
+def test_sweep(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run("sweep", "--share", "0.5", "--out", str(tmp_path))
+    dense, half = read(tmp_path / "sweep_cortex-m55.json")
+    assert (dense["kept"], half["kept"], half["total"]) == (288, 144, 288)
+    assert half["macs"] * 2 == dense["macs"]
+    assert half["cost"] < dense["cost"]
+    assert "16x16x64" in (tmp_path / "sweep_cortex-m55.svg").read_text()
+
+
+def test_pruning_keeps_the_asked_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from pruning import prune
+
+    model = MODEL.read_bytes()
+    assert prune(model, 0.0) == model
+    pruned = prune(model, 1.0)
+    changed = np.flatnonzero(np.frombuffer(model, np.uint8) != np.frombuffer(pruned, np.uint8))
+    assert len(pruned) == len(model)
+    assert 0 < len(changed) <= 29 * 64
+    assert not any(pruned[i] for i in changed)
