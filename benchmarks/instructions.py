@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import dtmm_mlir
-from dtmm_mlir.deploy import qemu
+from dtmm_mlir.compiler import ir_after
+from dtmm_mlir.deploy import mcu, qemu
 from dtmm_mlir.targets import TARGETS
 
 PEERS = Path(__file__).with_name("peers.csv")
@@ -50,6 +53,7 @@ class Result:
         sha256: of the model's file.
         output_sha256: of the first input's output, which is the reference's.
         instructions: of one inference, exact.
+        stock: instructions of the same inference compiled by stock IREE, where that was asked for.
         flash: by purpose: ``code`` (kernels, IREE's dispatches, runtime, schedule), ``weights``, ``indices``,
             ``parameters`` of our convolutions, and ``constants``, all others.
         ram: ``arena``, ``buffers`` (inputs and outputs) and the deepest ``stack``.
@@ -60,6 +64,7 @@ class Result:
     output_sha256: str
     target: str
     instructions: int
+    stock: int | None
     flash: dict[str, int]
     ram: dict[str, int]
     layers: list[Layer]
@@ -73,16 +78,12 @@ def peers(model: str, target: str) -> list[int]:
     return [min(int(row[column]) for column in columns) for row in rows] if columns else []
 
 
-def measure(model: str, target: str) -> Result:
-    """Compiles and runs ``model``; its output must be the reference's."""
+def measure(model: str, target: str, stock: bool) -> Result:
+    """Compiles and runs ``model``, also with stock IREE if ``stock``; outputs must be the reference's."""
     path = record.MODELS / f"{model}.tflite"
     data = np.load(path.with_suffix(".npz"))
     artifact = dtmm_mlir.compile(path, target=target)
-    run = qemu.run(artifact.dir, [[data["inputs"][0]]])
-    if run.counter != qemu.EXACT or run.instructions is None:
-        raise click.ClickException("this needs exact counts: install a C compiler, and QEMU with plugins.")
-    if not (run.outputs[0][0] == data["expected"][0]).all():
-        raise click.ClickException(f"{model} on {target}: wrong result.")
+    run = run_exactly(artifact.dir, data)
     counts = [(name, count) for name, count in run.steps if name.startswith("filterlet_")]
     known, flash = peers(model, target), footprints(path, target, artifact.dir)
     layers = [
@@ -102,11 +103,31 @@ def measure(model: str, target: str) -> Result:
         sha256=artifact.manifest["model"]["sha256"],
         output_sha256=record.checksum(run.outputs[0][0].tobytes()),
         target=target,
-        instructions=run.instructions,
+        instructions=run.instructions or 0,
+        stock=stock_instructions(path, target, data) if stock else None,
         flash=split_flash(memory, layers),
         ram={"arena": memory["arena"], "buffers": memory["buffers"], "stack": run.stack},
         layers=layers,
     )
+
+
+def run_exactly(folder: Path, data: Mapping[str, np.ndarray]) -> qemu.QemuResult:
+    """Runs the image in ``folder`` on the first input; the output must be the reference's."""
+    run = qemu.run(folder, [[data["inputs"][0]]])
+    if run.counter != qemu.EXACT:
+        raise click.ClickException("this needs exact counts: install a C compiler, and QEMU with plugins.")
+    if not (run.outputs[0][0] == data["expected"][0]).all():
+        raise click.ClickException(f"wrong result in {folder}.")
+    return run
+
+
+def stock_instructions(path: Path, target: str, data: Mapping[str, np.ndarray]) -> int | None:
+    """Of one inference compiled by stock IREE: dense, with the same flags, runtime and board."""
+    with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
+        source = Path(folder, "model.mlir")
+        source.write_text(ir_after(path, "import", target))
+        mcu.build(source, TARGETS[target], Path(folder, "out"))
+        return run_exactly(Path(folder, "out"), data).instructions
 
 
 def split_flash(memory: dict[str, int], layers: list[Layer]) -> dict[str, int]:
@@ -132,6 +153,8 @@ def show(result: Result, console: Console) -> None:
         table.add_row("convolutions with a peer", "", f"{ours:,}", f"{theirs:,}", f"{ours / theirs:.2f}")
     table.add_row("whole inference", "", f"{result.instructions:,}", "", "")
     console.print(table)
+    if result.stock:
+        console.print(f"stock IREE {result.stock:,} instructions, ratio {result.instructions / result.stock:.2f}")
     for memory, parts in (("flash", result.flash), ("RAM", result.ram)):
         sizes = ", ".join(f"{part} {size:,}" for part, size in parts.items())
         console.print(f"{memory} {sum(parts.values()):,} bytes: {sizes}")
@@ -151,13 +174,14 @@ def stored(layer: Layer) -> tuple[str, str, str]:
     "--target", "targets", multiple=True, type=click.Choice(BOARDS), default=DEFAULT_TARGETS, show_default=True
 )
 @click.option("--model", "models", multiple=True, type=click.Choice(record.NAMES), default=record.NAMES)
+@click.option("--stock", is_flag=True, help="Count whole inferences compiled by stock IREE as well.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
-def main(targets: tuple[str, ...], models: tuple[str, ...], file: Path | None) -> None:
+def main(targets: tuple[str, ...], models: tuple[str, ...], stock: bool, file: Path | None) -> None:
     console = Console(width=120)
     results = []
     for target in targets:
         for model in models:
-            results.append(measure(model, target))
+            results.append(measure(model, target, stock))
             show(results[-1], console)
     if file:
         versions = record.versions(targets=[TARGETS[target] for target in targets])

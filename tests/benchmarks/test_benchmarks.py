@@ -36,11 +36,12 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 @needs_cross_tools
 def test_instructions_and_flash(tmp_path: Path) -> None:
-    run("instructions", "--target", "cortex-m55", "--json", str(tmp_path / "record.json"))
+    run("instructions", "--target", "cortex-m55", "--stock", "--json", str(tmp_path / "record.json"))
     (result,) = read(tmp_path / "record.json")
     (layer,) = result["layers"]
     assert layer["instructions"] < result["instructions"] < layer["instructions"] + 1000
     assert (layer["kept"], layer["total"], layer["peer"]) == (29, 288, 376156)
+    assert result["stock"] > result["instructions"]
     assert result["flash"]["weights"] >= 29 * 64
     assert 0 < layer["flash"]["code"] < result["flash"]["code"]
     assert result["ram"]["buffers"] == 16 * 16 * (64 + 32)
