@@ -11,7 +11,7 @@ Kernel = Literal["table", "depthwise"]
 KERNELS: tuple[Kernel, ...] = ("table", "depthwise")
 
 
-_LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None)}
+_LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None), "dense": (0, 1)}
 """Smallest and largest values; all other numbers are at least 1."""
 
 
@@ -29,6 +29,7 @@ class Plan:
         rows: output rows computed per refill of the row buffer.
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
+        dense: 1 where every run is stored, kept or not: all blocks then have the same runs.
         unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop.
     """
 
@@ -38,6 +39,7 @@ class Plan:
     run_width: int
     rows: int
     joined: int = 0
+    dense: int = 0
     unrolled: int = 72
 
     def attribute(self) -> ir.DictAttr:

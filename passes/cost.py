@@ -105,7 +105,7 @@ def dense_bytes(g: Geometry) -> int:
 
 
 def _blocks(conv: ConvView, plan: Plan) -> np.ndarray:
-    """[blocks, KH, KW] bool: what any filter of each block kept."""
+    """[blocks, KH, KW] bool: what each block stores."""
     filters = conv.geometry.f
     starts = [plan.first_filter(block, filters) for block in range(plan.blocks(filters))]
-    return conv.kept[np.add.outer(starts, np.arange(plan.filters))].any(axis=1)
+    return conv.kept[np.add.outer(starts, np.arange(plan.filters))].any(axis=1) | bool(plan.dense)

@@ -71,7 +71,7 @@ def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, n
     g, width = conv.geometry, plan.run_width
     starts = np.array([plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))])
     filters = starts[:, None] + np.arange(plan.filters)  # [blocks, filters of a block]
-    runs = cover(conv.kept[filters].any(axis=1), width)
+    runs = cover(conv.kept[filters].any(axis=1) | bool(plan.dense), width)
     columns = runs[:, 2, None] + np.arange(width)
     values = conv.weights[filters[runs[:, 0]][:, :, None], runs[:, 1, None, None], columns[:, None, :]]
     _clear_repeats(values, runs)

@@ -88,7 +88,9 @@ def choose(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optim
         most = least if optimize == "size" else max(least, dense_bytes(g) * 9 // 8 + _BYTES_TO_SPARE)
         plans = [plan for plan in plans if bytes[plan] <= most]
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
-    return min(plans, key=lambda plan: (estimates[plan], bytes[plan], plan.filters, plan.run_width, plan.pixels))
+    return min(
+        plans, key=lambda plan: (estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels)
+    )
 
 
 def candidates(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
@@ -104,7 +106,8 @@ def candidates(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: O
             for joined in _joinable(conv, width, lanes):
                 whole = g.groups * -(-(g.group_channels - joined) // lanes) * lanes
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
-                plans.append(Plan("table", pixels, filters, width, rows, joined, unrolled))
+                for dense in (0, 1):
+                    plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled))
     return plans
 
 

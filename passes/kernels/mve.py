@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import arith, llvm
+from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
@@ -68,13 +68,19 @@ class Mve(Isa):
         super().store_scaled(values, address, stride, rescale, clamp)
 
     def _narrow_two(self, low: ir.Value, high: ir.Value, rescale: Rescale, clamp: Clamp) -> ir.Value:
-        """Two vectors of four as one of eight i16, the first one's lanes at even places."""
+        """Two vectors of four as one of eight, in the low byte of each i16; the first one's lanes at even places."""
         type = emit.vector_type(8, ir.IntegerType.get_signless(16))
         zero, one = emit.splat(0, emit.i32()), emit.splat(1, emit.i32())
         value = emit.splat(0, type)
         for source, place in ((low, zero), (high, one)):
             value = emit.intrinsic(type, "llvm.arm.mve.vqmovn.v8i16.v4i32", value, source, zero, zero, place)
         value = emit.intrinsic(type, "llvm.sadd.sat.v8i16", value, emit.splat(rescale.output_zero_point, type))
+        if clamp == (-128, 127):
+            bytes = emit.vector_type(16, ir.IntegerType.get_signless(8))
+            name = "llvm.arm.mve.vqmovn.v16i8.v8i16"
+            return vector.BitCastOp(
+                type, emit.intrinsic(bytes, name, emit.splat(0, bytes), value, zero, zero, zero)
+            ).result
         return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
 
     def _scatter(self, values: ir.Value, address: ir.Value, offsets: np.ndarray) -> None:

@@ -121,7 +121,9 @@ class RowBuffer:
         self.data = source if buffer is None else buffer
         self.padding = padding
         self._row_type = ir.MemRefType(self.data.type).element_type
-        self._dtype = np.dtype({"f32": np.float32, "i16": np.int16, "i8": np.int8}[str(self._row_type)])
+        self._dtype = np.dtype(
+            {"f32": np.float32, "i32": np.int32, "i16": np.int16, "i8": np.int8}[str(self._row_type)]
+        )
         self._lanes = isa.lanes(str(ir.MemRefType(source.type).element_type))
 
     def for_each_row(self, image: Index, body: Callable[[Index, Index], None]) -> None:

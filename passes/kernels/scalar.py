@@ -13,7 +13,7 @@ from dtmm_mlir.passes.kernels.isa import Isa, Prepared
 class Scalar(Isa):
     """Cores without vectors: four products in a row per step, sums in one register."""
 
-    accumulators = 2
+    accumulators = 4
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)
@@ -39,7 +39,7 @@ class Scalar(Isa):
     def prepare(self, values: ir.Value) -> Prepared:
         type = ir.VectorType(values.type)
         scalars = [emit.lane(values, i) for i in range(type.shape[0])]
-        if isinstance(type.element_type, ir.F32Type):
+        if type.element_type != ir.IntegerType.get_signless(8):
             return tuple(scalars)
         return tuple(arith.extsi(emit.i32(), scalar) for scalar in scalars)
 

@@ -12,13 +12,22 @@ from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
+from dtmm_mlir.passes.kernels.riscv import RiscV
 from dtmm_mlir.passes.kernels.scalar import Scalar
 from dtmm_mlir.passes.kernels.table import TableKernel
+from dtmm_mlir.passes.kernels.thumb1 import Thumb1
 
 
 def isa_of(name: str, vector_bytes: int) -> Isa:
     """The instruction set that a target's ``isa`` field names."""
-    kinds: dict[str, Callable[[], Isa]] = {"avx2": Avx2, "mve": Mve, "dsp": Dsp, "scalar": Scalar}
+    kinds: dict[str, Callable[[], Isa]] = {
+        "avx2": Avx2,
+        "mve": Mve,
+        "dsp": Dsp,
+        "scalar": Scalar,
+        "riscv": RiscV,
+        "thumb1": Thumb1,
+    }
     return kinds[name]() if name in kinds else Isa(vector_bytes)
 
 
