@@ -55,7 +55,7 @@ class Target:
         cpu_features: LLVM's names of extensions that ``cpu`` does not imply.
         abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``riscv``, ``thumb1``, ``avx2`` or
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``avx2`` or
             ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
@@ -176,7 +176,7 @@ RISCV32 = Target(
     triple="riscv32-unknown-unknown-elf",
     cpu="generic-rv32",
     float_abi="soft",
-    isa="riscv",
+    isa="scalar",
     vector_bytes=4,
     index_bits=32,
     cpu_features=("+m", "+c"),

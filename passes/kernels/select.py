@@ -12,7 +12,6 @@ from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
-from dtmm_mlir.passes.kernels.riscv import RiscV
 from dtmm_mlir.passes.kernels.scalar import Scalar
 from dtmm_mlir.passes.kernels.table import TableKernel
 from dtmm_mlir.passes.kernels.thumb1 import Thumb1
@@ -25,7 +24,6 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
         "mve": Mve,
         "dsp": Dsp,
         "scalar": Scalar,
-        "riscv": RiscV,
         "thumb1": Thumb1,
     }
     return kinds[name]() if name in kinds else Isa(vector_bytes)

@@ -3,7 +3,7 @@
 // Few channels: the three filterlets of a kernel row fit into one vector, so they are joined.
 
 // CHECK-LABEL: @few_channels
-// CHECK: plan = {filters = {{[0-9]}} : i64, joined = 3 : i64, kernel = "table", pixels = {{[48]}} : i64, rows = 8 : i64, run_width = 3 : i64}
+// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 3 : i64, kernel = "table", pixels = {{[48]}} : i64, rows = 8 : i64, run_width = 3 : i64, unrolled = {{[0-9]+}} : i64}
 func.func @few_channels(%x: tensor<1x8x8x3xi8>) -> tensor<1x8x8x4xi32> {
   %w = arith.constant dense<1> : tensor<4x3x3x3xi8>
   %b = arith.constant dense<0> : tensor<4xi32>
@@ -16,7 +16,7 @@ func.func @few_channels(%x: tensor<1x8x8x3xi8>) -> tensor<1x8x8x4xi32> {
 // A narrow map limits the pixels; a plan given by hand is kept.
 
 // CHECK-LABEL: @narrow
-// CHECK: plan = {filters = {{[0-9]}} : i64, joined = 0 : i64, kernel = "table", pixels = 2 : i64,
+// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 0 : i64, kernel = "table", pixels = 2 : i64,
 // CHECK: plan = {filters = 1 : i64, kernel = "table", pixels = 1 : i64, rows = 1 : i64, run_width = 1 : i64}
 func.func @narrow(%x: tensor<1x2x2x16xi8>) -> tensor<1x2x2x16xi8> {
   %w = arith.constant dense<1> : tensor<16x1x1x16xi8>
@@ -29,7 +29,7 @@ func.func @narrow(%x: tensor<1x2x2x16xi8>) -> tensor<1x2x2x16xi8> {
 // -----
 
 // CHECK-LABEL: @depthwise
-// CHECK: plan = {filters = 1 : i64, joined = 0 : i64, kernel = "depthwise",
+// CHECK: plan = {dense = 0 : i64, filters = 1 : i64, joined = 0 : i64, kernel = "depthwise",
 func.func @depthwise(%x: tensor<1x8x8x6xf32>) -> tensor<1x8x8x6xf32> {
   %w = arith.constant dense<1.0> : tensor<6x3x3x1xf32>
   %b = arith.constant dense<0.0> : tensor<6xf32>

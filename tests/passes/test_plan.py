@@ -1,0 +1,94 @@
+"""The planner: what it optimises for, and plans that come from a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from iree.compiler import ir
+
+from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.ops import CONV, ConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.passes.cost import costs_of, dense_bytes, estimate, stored_bytes
+from dtmm_mlir.passes.kernels.select import isa_of
+from dtmm_mlir.passes.pipeline import run_pipeline
+from dtmm_mlir.passes.plan import PlanKernels
+from tests.kernels.convolutions import Case, Sample, build_module, geometry
+
+CASES = [
+    Case(geometry(16, 16, 3, 8), 1.0),
+    Case(geometry(16, 16, 40, 9), 0.3),
+    Case(geometry(8, 8, 90, 12), 0.9),
+    Case(geometry(9, 9, 33, 7, strides=(2, 2)), 0.6),
+    Case(geometry(4, 4, 16, 5, 1), 0.5),
+]
+TARGETS = {"cortex-m55": "mve", "cortex-m4": "dsp", "cortex-m0plus": "thumb1", "riscv32": "scalar"}
+
+
+def module_of(cases: list[Case]) -> ir.Module:
+    return build_module([Sample.of(case) for case in cases])
+
+
+def plans_in(module: ir.Module) -> list[Plan]:
+    return [Plan.read(op.attributes["plan"]) for op in walk(module, CONV)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_speed_is_fastest_and_size_is_smallest(target: str) -> None:
+    isa, costs = isa_of(TARGETS[target], 16), costs_of(TARGETS[target])
+    instructions, stored = {}, {}
+    for optimize in ("speed", "balanced", "size"):
+        module = module_of(CASES)
+        PlanKernels(target=target, optimize=optimize)(module)
+        convs = [ConvView(op) for op in walk(module, CONV)]
+        chosen = list(zip(convs, plans_in(module), strict=True))
+        instructions[optimize] = [estimate(conv, plan, isa, costs) for conv, plan in chosen]
+        stored[optimize] = [stored_bytes(conv, plan, isa) for conv, plan in chosen]
+        dense = [dense_bytes(conv.geometry) for conv in convs]
+    for i in range(len(CASES)):
+        assert instructions["speed"][i] <= 1.1 * instructions["size"][i]
+        assert stored["size"][i] <= min(stored["speed"][i], stored["balanced"][i])
+        assert stored["balanced"][i] <= max(stored["size"][i], dense[i] * 9 // 8 + 1024)
+
+
+def test_a_file_names_plans(tmp_path: Path) -> None:
+    by_hand = Plan("table", 2, 1, 1, 3, unrolled=5)
+    path = tmp_path / "plans.json"
+    path.write_text(json.dumps({"layers": [{"plan": asdict(by_hand)}, {"plan": None}, {"name": "x"}]}))
+    module, chosen = module_of(CASES[:3]), module_of(CASES[:3])
+    PlanKernels(target="cortex-m55", plans=str(path))(module)
+    PlanKernels(target="cortex-m55")(chosen)
+    assert plans_in(module) == [by_hand, *plans_in(chosen)[1:]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "must be a JSON object with a list 'layers'"),
+        ("[1]", "must be a JSON object with a list 'layers'"),
+        ('{"layers": []}', "plans for 0 layers, but the model has 1 convolutions"),
+        ('{"layers": [{"plan": {"kernel": "table"}}]}', "layer 0: plan has missing or unknown fields: filters"),
+        ('{"layers": [{"plan": 7}]}', "layer 0: a plan must be a dictionary"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "plans.json"
+    path.write_text(content)
+    with pytest.raises(DtmmError, match=message.replace("(", r"\(")):
+        PlanKernels(plans=str(path))(module_of(CASES[:1]))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DtmmError, match="cannot read the plans"):
+        PlanKernels(plans=str(tmp_path / "none.json"))(module_of(CASES[:1]))
+
+
+def test_a_plan_that_does_not_fit_is_refused_by_the_verifier(tmp_path: Path) -> None:
+    path = tmp_path / "plans.json"
+    path.write_text(json.dumps({"layers": [{"plan": asdict(Plan("table", 1, 1, 4, 1))}]}))
+    with pytest.raises(DtmmError, match="run_width 4 is wider"):
+        run_pipeline(module_of(CASES[:1]), [PlanKernels(plans=str(path))])
