@@ -115,8 +115,7 @@ class FilterKernel(ConvKernel):
         self._store_results(sums, pixels, cursor.parameters, cursor.output)
         step: Index = 1
         if self.filters > 1:
-            at = emit.advance(cursor.parameters, (self.filters * _PARAMETERS - 1) * _WORD)
-            step = arith.index_cast(ir.IndexType.get(), emit.load_from(at, emit.i32(), _WORD))
+            step = arith.index_cast(ir.IndexType.get(), self._parameter(cursor.parameters, self.filters - 1, 3))
         parameters = emit.advance(cursor.parameters, self.filters * _PARAMETERS * _WORD)
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
 
@@ -150,13 +149,28 @@ class FilterKernel(ConvKernel):
         bias = np.abs(self.conv.bias.astype(np.int64))[self._filters_of_blocks]
         return bool((bias + 128 * weights).max() < 1 << 30)
 
-    def _zeros(self, pixels: int) -> list[ir.Value]:
-        return [self.isa.zero(self.element)] * (pixels * self.filters)
+    @cached_property
+    def _starts_with_bias(self) -> bool:
+        """Whether sums begin as the bias: not as vectors, nor where the first product needs no sum to be added to."""
+        if self.element != "i8" or not self.isa.scalar_sums:
+            return False
+        return not (self._straight and self.isa.first_product_is_free)
+
+    def _start_sums(self, pixels: int, parameters: ir.Value) -> list[ir.Value]:
+        """What the sums of each pixel of the first filter, then of the next, begin with."""
+        if not self._starts_with_bias:
+            return [self.isa.zero(self.element)] * (pixels * self.filters)
+        biases = [self._parameter(parameters, b, 0) for b in range(self.filters)]
+        return [bias for bias in biases for _ in range(pixels)]
+
+    def _parameter(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
+        """bias (0), multiplier (1), shift (2) or the last word (3) of one filter of a block."""
+        return emit.load_from(emit.advance(parameters, (filter * _PARAMETERS + kind) * _WORD), emit.i32(), _WORD)
 
     def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block where every block has the same: straight-line code."""
         weights = cursor.weights
-        sums: Sequence[ir.Value] = self._zeros(pixels)
+        sums: Sequence[ir.Value] = self._start_sums(pixels, cursor.parameters)
         for position in self.conv.positions[: self.conv.counts[0]]:
             weights, offset = emit.opaque(weights, self._registers[0]), self.layout.offset(int(position))
             sums = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
@@ -168,7 +182,7 @@ class FilterKernel(ConvKernel):
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block, as many and where the tables say."""
-        count = emit.load_from(emit.advance(cursor.parameters, 3 * _WORD), emit.i32(), _WORD)
+        count = self._parameter(cursor.parameters, 0, 3)
         index = ir.MemRefType(self.offset_table.type).element_type
 
         def run(
@@ -182,7 +196,7 @@ class FilterKernel(ConvKernel):
             more = arith.cmpi(arith.CmpIPredicate.ne, left, emit.splat(0, emit.i32()))
             return more, [left, self._weights_at(weights, self._stored), emit.advance(offsets, 1, index), *totals]
 
-        carried = [count, cursor.weights, cursor.offsets, *self._zeros(pixels)]
+        carried = [count, cursor.weights, cursor.offsets, *self._start_sums(pixels, cursor.parameters)]
         if self.conv.counts.all():
             carried = emit.repeat(carried, run)
         else:
@@ -209,10 +223,9 @@ class FilterKernel(ConvKernel):
     def _store_results(self, sums: Sequence[ir.Value], pixels: int, parameters: ir.Value, output: ir.Value) -> None:
         scaled = []
         for b in range(self.filters):
-            bias, multiplier, shift = (
-                emit.load_from(emit.advance(parameters, (b * _PARAMETERS + i) * _WORD), emit.i32(), _WORD)
-                for i in range(3)
-            )
+            bias, multiplier, shift = (self._parameter(parameters, b, kind) for kind in range(3))
+            if self._starts_with_bias:
+                bias = emit.splat(0, emit.i32())
             if self.element == "f32":
                 bias = arith.bitcast(ir.F32Type.get(), bias)
             for first in range(0, pixels, _RESULTS):

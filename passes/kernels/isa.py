@@ -42,6 +42,10 @@ class Isa:
 
     accumulators = 6
     """Sums that stay in registers."""
+    scalar_sums = False
+    """Whether an accumulator of i8 products is one i32."""
+    first_product_is_free = False
+    """Whether a product that is added to zero takes one instruction, the zero included."""
     weights_register: str | None = None
     """Register to keep the address of weights in, where it matters."""
     data_register: str | None = None

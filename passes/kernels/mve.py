@@ -19,6 +19,8 @@ class Mve(Isa):
 
     accumulators = 8
 
+    scalar_sums = True
+    first_product_is_free = True
     weights_register = "r9"  # sums take the even ones
     data_register = "r11"
     byte_reach = 127

@@ -14,6 +14,7 @@ class Scalar(Isa):
     """Cores without vectors: four products in a row per step, sums in one register."""
 
     accumulators = 4
+    scalar_sums = True
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)
