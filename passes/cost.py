@@ -37,7 +37,8 @@ def counts(conv: ConvView, plan: Plan, isa: Isa) -> dict[str, int]:
     """How often the ``table`` kernel does what.
 
     Returns:
-        ``data``, ``weights``, ``joined``: vectors loaded; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs
+        ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
+        of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs
         walked, by tables and in straight-line code; ``own_block``: blocks of filters with tables; ``block``: all;
         ``filter``: filters of all blocks; ``results``: requantizations of four pixels; ``few_results``: of fewer;
         ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
@@ -58,6 +59,7 @@ def counts(conv: ConvView, plan: Plan, isa: Isa) -> dict[str, int]:
         "data": walked * whole * len(columns),
         "weights": walked * weights,
         "joined": walked * joined * pixels,
+        "far": walked * whole * _moves(isa, max(columns) * whole * lanes * isa.row_bytes(conv.element_type)),
         "mac": walked * weights * pixels,
         "own_run": 0 if straight else walked,
         "same_run": walked if straight else 0,
@@ -70,6 +72,11 @@ def counts(conv: ConvView, plan: Plan, isa: Isa) -> dict[str, int]:
         "row": g.n * g.oh,
         **_row_buffer(conv, plan, isa, whole * lanes),
     }
+
+
+def _moves(isa: Isa, span: int) -> int:
+    """How often an address moves to reach columns up to ``span`` bytes away, and back."""
+    return 0 if isa.word_reach is None or span <= isa.word_reach else 1 + span // isa.word_reach
 
 
 def _row_buffer(conv: ConvView, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:

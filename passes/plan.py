@@ -26,7 +26,7 @@ Optimize = Literal["balanced", "speed", "size"]
 _ROW_BUFFER_BYTES = 15 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
 
-_STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 850, "size": 90}
+_STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 """Instructions, about, of straight-line code."""
 
 _BYTES_TO_SPARE = 1024
