@@ -1,0 +1,49 @@
+"""The planner's estimates beside instructions counted in QEMU."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dtmm_mlir
+from dtmm_mlir.deploy import qemu
+from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.dialect.ops import CONV, ConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.frontends import import_model
+from dtmm_mlir.passes.cost import costs_of, estimate
+from dtmm_mlir.passes.kernels.select import isa_of
+from dtmm_mlir.passes.pipeline import make_step, run_pipeline
+from dtmm_mlir.targets import get_target
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm", "cc"))),
+    reason="needs the cross compiler, QEMU and a C compiler",
+)
+
+
+def predictions(model: Path, name: str) -> list[float]:
+    """The estimate for each convolution."""
+    target = get_target(name)
+    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
+    module = import_model(model, create_context(), None)
+    run_pipeline(module, [make_step("filterlet-capture"), make_step("filterlet-plan", f"target={name}")])
+    convs = [ConvView(op) for op in walk(module, CONV)]
+    return [estimate(conv, Plan.read(conv.op.attributes["plan"]), isa, costs) for conv in convs]
+
+
+@pytest.mark.parametrize("name", ["resnet12_cifar10", "vgg11_cifar10"])
+def test_convolutions_take_what_was_predicted(models: Path, name: str) -> None:
+    target, model = "cortex-m55", models / f"{name}.tflite"
+    artifact = dtmm_mlir.compile(model, target=target)
+    run = qemu.run(artifact.dir, [[np.load(models / f"{name}.npz")["inputs"][0]]])
+    if run.counter != qemu.EXACT:
+        pytest.skip("QEMU has no plugins here")
+    counted = [count for step, count in run.steps if step.startswith("filterlet_")]
+    layers = zip(predictions(model, target), counted, artifact.manifest["layers"], strict=True)
+    ratios = {i: predicted / count for i, (predicted, count, layer) in enumerate(layers) if layer["kind"] != "linear"}
+    assert all(0.9 < ratio < 1.1 for ratio in ratios.values()), ratios
