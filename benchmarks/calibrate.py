@@ -2,7 +2,7 @@
 
     python benchmarks/calibrate.py cortex-m55 cortex-m4
 
-Random convolutions are compiled under random plans and run; the instructions of each are a sum of what
+Random convolutions are compiled under plans near the best and run; the instructions of each are a sum of what
 ``passes/cost.py`` counts, times the costs in ``passes/costs.json``. What a vector takes is known from the instruction
 set and stays as it stands there; this script fits and rewrites the others.
 """
@@ -36,7 +36,7 @@ COSTS = ROOT / "passes" / "costs.json"
 BATCH = 12
 
 KNOWN = ("data", "joined", "mac")
-"""What the instructions of the innermost loop say without a measurement, on cores with vectors."""
+"""What the instructions of the innermost loop say without a measurement, on cores with vectors or pairs."""
 
 
 def cases(random: np.random.Generator, count: int) -> list[Case]:

@@ -60,10 +60,22 @@ class Plan:
         """First of the ``filters`` filters that ``block`` computes."""
         return min(block * self.filters, filters - self.filters)
 
+    def vectors(self, channels: int, lanes: int) -> tuple[int, int]:
+        """Vectors of ``lanes`` along a run whose filterlets have ``channels`` weights: whole ones, and joined ones.
+
+        A whole vector belongs to one pixel, and there are as many for each of the run's positions.
+        """
+        return -(-(channels - self.joined) // lanes), -(-self.run_width * self.joined // lanes)
+
+    def weight_vectors(self, channels: int, lanes: int) -> int:
+        """Vectors of weights of one run of a block of filters; arguments as of ``vectors``."""
+        whole, joined = self.vectors(channels, lanes)
+        return self.filters * (whole * self.run_width + joined)
+
     @staticmethod
     def read(attribute: ir.Attribute) -> Plan:
         """The record behind a ``plan`` attribute; raises as ``of`` does."""
-        return Plan.of({named.name: named.attr.value for named in ir.DictAttr(attribute)})
+        return Plan.of({named.name: getattr(named.attr, "value", None) for named in ir.DictAttr(attribute)})
 
     @staticmethod
     def of(entries: object) -> Plan:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from iree.compiler import ir
 
@@ -26,6 +26,7 @@ from dtmm_mlir.output import MANIFEST, atomic_folder
 from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.cleanup import strip_annotations
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
+from dtmm_mlir.passes.plan import Optimize
 from dtmm_mlir.targets import Target, get_target
 
 OWN_PHASES = ("import", "capture", "plan", "pack", "lower")
@@ -33,7 +34,7 @@ OWN_PHASES = ("import", "capture", "plan", "pack", "lower")
 
 PHASES = (*OWN_PHASES, *iree_compile.PHASES)
 
-OPTIMIZE = ("balanced", "speed", "size")
+OPTIMIZE: tuple[str, ...] = get_args(Optimize)
 """What kernels can be chosen for."""
 
 _OWN_FLAGS = ("o", "compile-from", "compile-to", "output-format")

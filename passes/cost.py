@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtmm_mlir.dialect.ops import ConvView, Geometry
+from dtmm_mlir.dialect.ops import ConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.rows import RowLayout
@@ -24,8 +24,7 @@ def costs_of(isa: str) -> Mapping[str, float]:
 
     Those of microcontrollers were measured, see ``benchmarks/calibrate.py``.
     """
-    table = json.loads(_COSTS.read_text())
-    return table.get(isa, table["generic"])
+    return json.loads(_COSTS.read_text())[isa]
 
 
 def estimate(conv: ConvView, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
@@ -38,18 +37,18 @@ def counts(conv: ConvView, plan: Plan, isa: Isa) -> dict[str, int]:
 
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
-        of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs
-        walked, by tables and in straight-line code; ``own_block``: blocks of filters with tables; ``block``: all;
-        ``filter``: filters of all blocks; ``results``: requantizations of four pixels; ``few_results``: of fewer;
-        ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
-        buffer from the input and from its own end; ``copied_pixel``: pixels copied one by one; ``call``: one.
+        of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
+        straight-line code; ``own_block``: blocks of filters with tables; ``block``: all; ``filter``: filters of all
+        blocks; ``results``: requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of
+        pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from
+        its own end; ``copied_pixel``: pixels copied one by one; ``call``: one.
     """
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     kept = _blocks(conv, plan)
     runs = len(cover(kept, width))
-    whole, joined = -(-(g.group_channels - plan.joined) // lanes), -(-width * plan.joined // lanes)
-    weights = filters * (whole * width + joined)
+    whole, joined = plan.vectors(g.group_channels, lanes)
+    weights = plan.weight_vectors(g.group_channels, lanes)
     straight = bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
     columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
     pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
@@ -81,8 +80,8 @@ def _moves(isa: Isa, span: int) -> int:
 
 def _row_buffer(conv: ConvView, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:
     g, bytes = conv.geometry, isa.row_bytes(conv.element_type)
-    same = bytes == (1 if conv.element_type == "i8" else 4)
-    layout = RowLayout.plan(g, whole, plan.joined, plan.rows, 1 if plan.joined else 0, same)
+    slack = int(plan.joined > 0)  # how much does not matter here
+    layout = RowLayout.plan(g, whole, plan.joined, plan.rows, slack, same=bytes == conv.weights.itemsize)
     if layout.direct:
         return {"copied": 0, "copied_pixel": 0, "moved": 0}
     lanes = isa.lanes(conv.element_type)
@@ -99,16 +98,11 @@ def _row_buffer(conv: ConvView, plan: Plan, isa: Isa, whole: int) -> dict[str, i
 
 def stored_bytes(conv: ConvView, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of the ``table`` kernel."""
-    g, lanes = conv.geometry, isa.lanes(conv.element_type)
+    channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = len(cover(_blocks(conv, plan), plan.run_width))
-    joined = -(-plan.run_width * plan.joined // lanes) * lanes
-    elements = plan.filters * (plan.run_width * (g.group_channels - plan.joined) + joined)
-    return runs * (elements * (1 if conv.element_type == "i8" else 4) + 2)
-
-
-def dense_bytes(g: Geometry) -> int:
-    """Bytes of a convolution's weights as i8, nothing left out."""
-    return g.f * g.kh * g.kw * g.group_channels
+    _, joined = plan.vectors(channels, lanes)
+    elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
+    return runs * (elements * conv.weights.itemsize + 2)
 
 
 def _blocks(conv: ConvView, plan: Plan) -> np.ndarray:

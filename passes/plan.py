@@ -15,7 +15,7 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.cost import costs_of, dense_bytes, estimate, stored_bytes
+from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
@@ -42,8 +42,8 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table``. ``pixels``, ``filters``, ``run_width``
-    and ``joined`` minimise an estimate of the instructions; ``rows`` fills a row buffer of 15 KiB.
+    Depthwise convolutions get the ``depthwise`` kernel, all others ``table``. ``pixels``, ``filters``, ``run_width``,
+    ``joined`` and ``dense`` minimise an estimate of the instructions; ``rows`` fills a row buffer of 15 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -79,13 +79,13 @@ def choose(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optim
     g = conv.geometry
     if g.is_depthwise:
         pixels = min(range(1, min(4, g.ow) + 1), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
-        return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * (1 if conv.element_type == "i8" else 4)))
+        return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * conv.weights.itemsize))
 
     plans = candidates(conv, isa, costs, optimize)
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     if optimize != "speed":
         least = min(bytes.values())
-        most = least if optimize == "size" else max(least, dense_bytes(g) * 9 // 8 + _BYTES_TO_SPARE)
+        most = least if optimize == "size" else max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE)
         plans = [plan for plan in plans if bytes[plan] <= most]
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
     return min(

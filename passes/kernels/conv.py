@@ -22,8 +22,9 @@ class ConvKernel:
     - input: [N * H * W * C] i8 or f32
     - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
-    - parameters: [F, 4] or [4, F] i32: bias, multiplier, shift (``Isa.stored_shift``), runs; f32 biases as their bits
-    - rows: the row buffer, where the layout needs one
+    - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
+      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``
+    - rows: the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``)
     - output: [N * OH * OW * F] i8, i32 or f32
     """
 

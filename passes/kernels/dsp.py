@@ -28,9 +28,9 @@ class Dsp(Scalar):
     def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int) -> None:
         if lanes == 4 and ir.MemRefType(target.type).element_type == ir.IntegerType.get_signless(16):
             even, odd = _pairs(emit.load_from(emit.pointer(source, at), emit.i32()))
-            half, low = emit.splat(16, emit.i32()), emit.splat(0xFFFF, emit.i32())
+            half, low, high = (emit.splat(number, emit.i32()) for number in (16, 0xFFFF, -0x10000))
             first = arith.ori(arith.andi(even, low), arith.shli(odd, half))
-            second = arith.ori(arith.shrui(even, half), arith.andi(odd, arith.xori(low, emit.splat(-1, emit.i32()))))
+            second = arith.ori(arith.shrui(even, half), arith.andi(odd, high))
             for i, word in enumerate((first, second)):
                 emit.store_once(word, target, emit.add(to, 2 * i))
             return

@@ -11,6 +11,9 @@ from iree.compiler.dialects import arith, llvm, memref, scf, vector
 Index: TypeAlias = int | ir.Value
 """A number known while emitting, or an ``index`` value."""
 
+_DYNAMIC = -(1 << 31)
+"""Marks an index of ``llvm.getelementptr`` that is an operand."""
+
 
 def index(value: Index) -> ir.Value:
     """``value`` as an ``index`` SSA value."""
@@ -106,10 +109,10 @@ def broadcast(scalar: ir.Value, type: ir.VectorType) -> ir.Value:
     return vector.BroadcastOp(type, scalar).result
 
 
-def load(buffer: ir.Value, at: Index, lanes: int, alignment: int | None = None) -> ir.Value:
-    """``lanes`` neighbouring elements as a vector; ``alignment`` in bytes where more than the element's is known."""
+def load(buffer: ir.Value, at: Index, lanes: int) -> ir.Value:
+    """``lanes`` neighbouring elements as a vector."""
     type = vector_type(lanes, ir.MemRefType(buffer.type).element_type)
-    return vector.LoadOp(type, buffer, [index(at)], alignment=alignment).result
+    return vector.LoadOp(type, buffer, [index(at)]).result
 
 
 def store(value: ir.Value, buffer: ir.Value, at: Index) -> None:
@@ -202,12 +205,10 @@ def repeat(inits: Sequence[ir.Value], body: Callable[..., tuple[ir.Value, Sequen
     return list(op.results)
 
 
-_DYNAMIC = -(1 << 31)
-"""Marks an index of ``llvm.getelementptr`` that is an operand."""
-
-
-def _pointer_type() -> ir.Type:
-    return ir.Type.parse("!llvm.ptr")
+def count_down(left: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """One turn less of ``left`` (i32, at least 1), and whether any is left; no hardware loop is made of it."""
+    left = arith.subi(opaque(left), splat(1, i32()))
+    return left, arith.cmpi(arith.CmpIPredicate.ne, left, splat(0, i32()))
 
 
 def differ(a: ir.Value, b: ir.Value) -> ir.Value:
@@ -225,3 +226,7 @@ def either(
     with ir.InsertionPoint(op.else_block):
         scf.YieldOp(list(otherwise))
     return list(op.results)
+
+
+def _pointer_type() -> ir.Type:
+    return ir.Type.parse("!llvm.ptr")

@@ -51,9 +51,9 @@ class FilterKernel(ConvKernel):
 
     @property
     def values(self) -> np.ndarray:
-        return np.concatenate([self._ordered_values.reshape(-1), np.zeros(self.isa.lanes(self.element), self.dtype)])
+        return np.concatenate([self._ordered_values.reshape(-1), np.zeros(self._lanes, self.dtype)])
 
-    @property
+    @cached_property
     def _ordered_values(self) -> np.ndarray:
         """[runs, stored elements] the weights of each run in the order in which ``_run`` loads them."""
         raise NotImplementedError
@@ -73,6 +73,10 @@ class FilterKernel(ConvKernel):
             starts = self._filters_of_blocks[:, 0]
             table[:-1, -1, 3] = np.diff(starts)
         return table
+
+    @property
+    def _lanes(self) -> int:
+        return self.isa.lanes(self.element)
 
     @property
     def filters(self) -> int:
@@ -126,7 +130,7 @@ class FilterKernel(ConvKernel):
         if not counts[0] or (counts != counts[0]).any():
             return False
         runs = self.conv.positions.reshape(len(counts), -1)
-        weights = self._stored // self.isa.lanes(self.element)
+        weights = self.plan.weight_vectors(self.geometry.group_channels, self._lanes)
         return bool((runs == runs[0]).all()) and len(runs[0]) * weights <= self.plan.unrolled
 
     @cached_property
@@ -192,8 +196,7 @@ class FilterKernel(ConvKernel):
             offset = emit.load_from(offsets, index, index.width // 8)
             offset = arith.index_cast(ir.IndexType.get(), offset)
             totals = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
-            left = arith.subi(emit.opaque(left), emit.splat(1, emit.i32()))
-            more = arith.cmpi(arith.CmpIPredicate.ne, left, emit.splat(0, emit.i32()))
+            left, more = emit.count_down(left)
             return more, [left, self._weights_at(weights, self._stored), emit.advance(offsets, 1, index), *totals]
 
         carried = [count, cursor.weights, cursor.offsets, *self._start_sums(pixels, cursor.parameters)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.filters import FilterKernel
@@ -27,16 +27,11 @@ class TableKernel(FilterKernel):
     """
 
     def _layout(self) -> RowLayout:
-        lanes, whole = self.isa.lanes(self.element), self.geometry.group_channels - self.plan.joined
-        self._vectors = -(-whole // lanes)
-        self._joined_vectors = -(-self.plan.run_width * self.plan.joined // lanes)
+        lanes = self._lanes
+        self._vectors, self._joined_vectors = self.plan.vectors(self.geometry.group_channels, lanes)
         slack = self._joined_vectors * lanes - self.plan.run_width * self.plan.joined
         same = str(self.row_type) == self.element
         return RowLayout.plan(self.geometry, self._vectors * lanes, self.plan.joined, self.plan.rows, slack, same)
-
-    @property
-    def _lanes(self) -> int:
-        return self.isa.lanes(self.element)
 
     @property
     def _chunk(self) -> int:
@@ -48,7 +43,7 @@ class TableKernel(FilterKernel):
         places = self.isa.arrange(np.arange(self._lanes, dtype=self.dtype))
         return int(np.flatnonzero(places <= last).max()) + 1
 
-    @property
+    @cached_property
     def _ordered_values(self) -> np.ndarray:
         """By vector, then position of the run, then filter; then the joined part by vector and filter."""
         runs, channels, width = len(self.conv.values), self.geometry.group_channels, self.plan.run_width
@@ -123,8 +118,7 @@ class TableKernel(FilterKernel):
         if turns:
 
             def turn(left: ir.Value, weights: ir.Value, data: ir.Value, *sums: ir.Value) -> tuple[ir.Value, Sums]:
-                left = arith.subi(emit.opaque(left), emit.splat(1, emit.i32()))
-                more = arith.cmpi(arith.CmpIPredicate.ne, left, emit.splat(0, emit.i32()))
+                left, more = emit.count_down(left)
                 results = several(weights, data, per_turn, self._lanes, sums)
                 return more, [
                     left,
