@@ -31,6 +31,10 @@ bench: setup ## Instructions beside CMSIS-NN's and DTMM's, then host millisecond
 	@$(BIN)/python benchmarks/instructions.py $(BENCH_FLAGS)
 	@$(BIN)/python benchmarks/host.py
 
+.PHONY: sanitize
+sanitize: setup ## Compile 50 times with the plug-in under AddressSanitizer and UndefinedBehaviorSanitizer
+	SANITIZED_RUNS=50 $(BIN)/pytest tests/plugin/test_sanitizers.py
+
 .PHONY: lint
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

@@ -1,16 +1,19 @@
 """Fits the planner's costs to instructions counted in QEMU.
 
     python benchmarks/calibrate.py cortex-m55 cortex-m4
+    python benchmarks/calibrate.py --element f32 cortex-m55
 
 Random convolutions are compiled under plans near the best and run; the instructions of each are a sum of what
 ``passes/cost.py`` counts, times the costs in ``passes/costs.json``. What a vector takes is known from the instruction
-set and stays as it stands there; this script fits and rewrites the others.
+set and stays as it stands there; this script fits and rewrites the others. For floats it also measures what stock IREE
+takes per multiplication of a dense convolution.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,33 +25,33 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import dtmm_mlir  # noqa: E402
-from dtmm_mlir.deploy import qemu  # noqa: E402
+from dtmm_mlir.deploy import mcu, qemu  # noqa: E402
 from dtmm_mlir.dialect.constants import walk  # noqa: E402
 from dtmm_mlir.dialect.ops import CONV, ConvView  # noqa: E402
 from dtmm_mlir.passes import cost  # noqa: E402
 from dtmm_mlir.passes.kernels.isa import Isa, is_far  # noqa: E402
 from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
 from dtmm_mlir.passes.plan import candidates  # noqa: E402
-from dtmm_mlir.targets import get_target  # noqa: E402
+from dtmm_mlir.targets import Target, get_target  # noqa: E402
 from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
 
 COSTS = ROOT / "passes" / "costs.json"
 BATCH = 12
 
 KNOWN = ("data", "joined", "mac")
-"""What the instructions of the innermost loop say without a measurement, on cores with vectors or pairs."""
+"""What the innermost loop says without a measurement, for integers on cores with vectors or pairs."""
 
 
-def cases(random: np.random.Generator, count: int) -> list[Case]:
+def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
     """Convolutions of the sizes that small networks have."""
     found = []
     while len(found) < count:
         size, kernel = int(random.choice([1, 4, 7, 8, 8, 12, 16, 16, 20])), int(random.choice([1, 3, 3, 3, 5]))
         c, f, stride = int(random.integers(1, 97)), int(random.integers(8, 48)), int(random.choice([1, 1, 2]))
         shape = geometry(size, size, c, f, kernel, strides=(stride, stride))
-        case = Case(shape, float(random.choice([0.2, 0.5, 0.8, 1.0])), seed=len(found))
+        case = Case(shape, float(random.choice([0.2, 0.5, 0.8, 1.0])), element, seed=len(found))
         rescale = Sample.of(case).rescale
-        if rescale and is_far(rescale):  # as in trained networks
+        if rescale is None or is_far(rescale):  # as in trained networks
             found.append(case)
     return found
 
@@ -89,29 +92,63 @@ def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float]) -> d
     return dict(sorted({**known, **dict(zip(names, values.round(2).tolist(), strict=True))}.items()))
 
 
+STOCK_CONV = """
+func.func @main(%x: tensor<1x{size}x{size}x{c}xf32>) -> tensor<1x{size}x{size}x{f}xf32> {{
+  %w = "tosa.const"() {{values = dense<"0x{weights}"> : tensor<{f}x{k}x{k}x{c}xf32>}}
+    : () -> tensor<{f}x{k}x{k}x{c}xf32>
+  %b = "tosa.const"() {{values = dense<1.0> : tensor<{f}xf32>}} : () -> tensor<{f}xf32>
+  %z = "tosa.const"() {{values = dense<0.0> : tensor<1xf32>}} : () -> tensor<1xf32>
+  %y = "tosa.conv2d"(%x, %w, %b, %z, %z) <{{acc_type = f32, pad = array<i64: {p}, {p}, {p}, {p}>,
+    stride = array<i64: 1, 1>, dilation = array<i64: 1, 1>}}> : (tensor<1x{size}x{size}x{c}xf32>,
+    tensor<{f}x{k}x{k}x{c}xf32>, tensor<{f}xf32>, tensor<1xf32>, tensor<1xf32>) -> tensor<1x{size}x{size}x{f}xf32>
+  return %y : tensor<1x{size}x{size}x{f}xf32>
+}}
+"""
+
+
+def stock_per_multiplication(target: Target, k: int) -> float:
+    """Instructions of stock IREE per multiplication of dense float convolutions of kernel size ``k``, the median."""
+    random, found = np.random.default_rng(0), []
+    for size, c, f in ((16, 16, 16), (16, 32, 32), (8, 64, 64)):
+        weights = random.standard_normal((f, k, k, c)).astype(np.float32)
+        text = STOCK_CONV.format(size=size, c=c, f=f, k=k, p=k // 2, weights=weights.tobytes().hex())
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "model.mlir")
+            source.write_text(text)
+            mcu.build(source, target, Path(folder, "out"))
+            x = random.standard_normal((1, size, size, c)).astype(np.float32)
+            instructions = qemu.run(Path(folder, "out"), [[x]]).instructions
+        found.append(instructions / (size * size * f * k * k * c))
+    return round(float(np.median(found)), 2)
+
+
 @click.command()
 @click.argument("targets", nargs=-1, required=True)
 @click.option("--layers", default=72, show_default=True, help="Convolutions to measure per target.")
+@click.option("--element", default="i8", show_default=True, type=click.Choice(["i8", "f32"]), help="Of the tensors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print each convolution.")
-def main(targets: tuple[str, ...], layers: int, verbose: bool) -> None:
+def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> None:
     """Measures convolutions on TARGETS and rewrites the costs of their instruction sets."""
     table = json.loads(COSTS.read_text())
     for name in targets:
         target, random = get_target(name), np.random.default_rng(0)
         isa = isa_of(target.isa, target.vector_bytes)
-        costs = table[target.isa]
-        samples = [Sample.of(with_plan(case, isa, costs, random)) for case in cases(random, layers)]
+        costs = table[target.isa][element]
+        samples = [Sample.of(with_plan(case, isa, costs, random)) for case in cases(random, layers, element)]
         rows = [row for at in range(0, layers, BATCH) for row in measure(samples[at : at + BATCH], name, isa)]
-        table[target.isa] = fit(
-            rows, {name: costs[name] for name in KNOWN if isa.vector_bytes > 4 or target.isa == "dsp"}
-        )
+        vectors = element == "i8" and (isa.vector_bytes > 4 or target.isa == "dsp")
+        fitted = fit(rows, {name: costs[name] for name in KNOWN if vectors})
+        stock = {}
+        if element == "f32":
+            stock = {
+                f"stock{suffix}": stock_per_multiplication(target, k) for suffix, k in (("", 3), ("_pointwise", 1))
+            }
+        table[target.isa][element] = fitted | stock
         if verbose:
             for sample, (count, measured) in zip(samples, rows, strict=True):
-                predicted = sum(table[target.isa][k] * v for k, v in count.items())
+                predicted = sum(fitted[k] * v for k, v in count.items())
                 click.echo(f"{predicted / measured:5.2f} {measured:9} {sample.case}")
-        errors = [
-            abs(sum(table[target.isa][k] * v for k, v in count.items()) / measured - 1) for count, measured in rows
-        ]
+        errors = [abs(sum(fitted[k] * v for k, v in count.items()) / measured - 1) for count, measured in rows]
         click.echo(f"{name}: errors median {np.median(errors):.1%}, largest {max(errors):.1%}")
         COSTS.write_text(json.dumps(table, indent=2) + "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtmm_mlir.errors import DtmmError
@@ -120,6 +120,9 @@ HOST = Target(
     index_bits=64,
 )
 
+GENERIC = replace(HOST, name="generic", cpu="generic", isa="generic")
+"""This machine's architecture, with the instructions that all its processors have."""
+
 CORTEX_M55 = Target(
     name="cortex-m55",
     triple="thumbv8.1m.main-none-unknown-eabihf",
@@ -195,7 +198,7 @@ RISCV32 = Target(
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (HOST, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS, RISCV32)
+    for target in (HOST, GENERIC, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS, RISCV32)
 }
 
 

@@ -70,6 +70,15 @@ class Pass:
 
 def warn(op: ir.Operation | ir.OpView, message: str) -> None:
     """Says, at the op's location, what a user should know; the log is shown on stderr."""
+    _log(logging.WARNING, op, message)
+
+
+def remark(op: ir.Operation | ir.OpView, message: str) -> None:
+    """Says, at the op's location, what a user may want to know; the log keeps it at level INFO."""
+    _log(logging.INFO, op, message)
+
+
+def _log(level: int, op: ir.Operation | ir.OpView, message: str) -> None:
     location = op.operation.location
     where, text = location_text(location), f"'{op.operation.name}': {message}"
-    _LOG.warning("%s%s", f"{where}: " if where else "", text, extra={"location": location, "diagnostic": text})
+    _LOG.log(level, "%s%s", f"{where}: " if where else "", text, extra={"location": location, "diagnostic": text})

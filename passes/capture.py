@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.passes import capture_linalg, capture_tosa
-from dtmm_mlir.passes.base import Pass, warn
-from dtmm_mlir.passes.captured import NotCapturedError
+from dtmm_mlir.passes.base import Pass, remark, warn
+from dtmm_mlir.passes.captured import Check, Conv, NotCapturedError, NotWorthwhileError
 from dtmm_mlir.passes.cleanup import erase_unused
+from dtmm_mlir.passes.worth import is_worthwhile
+from dtmm_mlir.targets import get_target
 
-_CAPTURES: dict[str, Callable[[ir.Operation], None]] = capture_tosa.CAPTURES | capture_linalg.CAPTURES
+_CAPTURES: dict[str, Callable[[ir.Operation, Check], None]] = capture_tosa.CAPTURES | capture_linalg.CAPTURES
 
 
 @dataclass
@@ -35,16 +37,31 @@ class CaptureConv(Pass):
     Does not handle: weights that are computed at run time, other element types, transposed and 3-D convolutions,
     ``linalg.generic``. These are left to IREE, and a warning says so.
 
+    Attributes:
+        only: ``all`` of them, or the ``worthwhile`` ones, which are estimated to be no slower than in stock IREE.
+        target: name of the target that ``worthwhile`` is estimated for.
+
     Raises:
         PassError: the weights have a zero point: pruned weights would not be zeros.
     """
 
     name: ClassVar[str] = "filterlet-capture"
+    only: Literal["all", "worthwhile"] = "all"
+    target: str = "host"
 
     def run(self, module: ir.Module) -> None:
+        target = get_target(self.target)
+
+        def check(conv: Conv) -> None:
+            if self.only == "worthwhile" and not is_worthwhile(conv, target):
+                kept = f"{conv.kept.sum()} of {conv.kept.size} filterlets are kept"
+                raise NotWorthwhileError(f"{kept}, and IREE's own kernel is estimated to be faster on {target.name}")
+
         for op in walk(module, *_CAPTURES):
             try:
-                _CAPTURES[op.name](op)
+                _CAPTURES[op.name](op, check)
+            except NotWorthwhileError as reason:
+                remark(op, f"not captured: {reason}")
             except NotCapturedError as reason:
                 warn(op, f"not captured, so compiled by IREE's own kernels: {reason}")
         erase_unused(module)

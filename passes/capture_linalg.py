@@ -12,7 +12,7 @@ from iree.compiler.dialects import arith, linalg, tensor
 
 from dtmm_mlir.dialect.constants import attribute_array, constant_array, defining_op
 from dtmm_mlir.passes.base import PassError
-from dtmm_mlir.passes.captured import Conv, NotCapturedError, check_types, replace, scalar
+from dtmm_mlir.passes.captured import Check, Conv, NotCapturedError, check_types, replace, scalar
 
 _NHWC_TO_NCHW = (0, 3, 1, 2)
 _NCHW_TO_NHWC = (0, 2, 3, 1)
@@ -40,7 +40,7 @@ _LAYOUTS = {
 }
 
 
-def _capture(op: ir.Operation) -> None:
+def _capture(op: ir.Operation, check: Check) -> None:
     name = op.name
     quantized = name.endswith("_q")
     layout = _LAYOUTS[name.removesuffix("_q")]
@@ -75,6 +75,7 @@ def _capture(op: ir.Operation) -> None:
         input_zero_point=zero_point,
     )
     conv = _absorb_pad(conv, layout)
+    check(conv)
     with ir.InsertionPoint(op), op.location:
         if layout.channels_first:
             conv = changed(conv, input=_transpose(conv.input, _NCHW_TO_NHWC))
@@ -88,7 +89,7 @@ def _capture(op: ir.Operation) -> None:
     replace([op], result)
 
 
-CAPTURES: dict[str, Callable[[ir.Operation], None]] = {
+CAPTURES: dict[str, Callable[[ir.Operation, Check], None]] = {
     name + suffix: _capture for name in _LAYOUTS for suffix in ("", "_q")
 }
 

@@ -11,28 +11,28 @@ from iree.compiler import ir
 from dtmm_mlir.dialect.constants import constant_array, defining_op
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.base import PassError
-from dtmm_mlir.passes.captured import Conv, NotCapturedError, check_types, only_user, replace, scalar
+from dtmm_mlir.passes.captured import Check, Conv, NotCapturedError, check_types, only_user, replace, scalar
 
 
-def _conv2d(op: ir.Operation) -> None:
+def _conv2d(op: ir.Operation, check: Check) -> None:
     weights = check_types(op, _folded_array(op.operands[1]))
-    _capture(op, weights, groups=1)
+    _capture(op, check, weights, groups=1)
 
 
-def _depthwise_conv2d(op: ir.Operation) -> None:
+def _depthwise_conv2d(op: ir.Operation, check: Check) -> None:
     """Weights are [KH, KW, C, M]; filter ``c * M + m`` reads channel ``c``."""
     weights = check_types(op, _folded_array(op.operands[1]))
     kh, kw, c, m = weights.shape
-    _capture(op, weights.transpose(2, 3, 0, 1).reshape(c * m, kh, kw, 1), groups=c)
+    _capture(op, check, weights.transpose(2, 3, 0, 1).reshape(c * m, kh, kw, 1), groups=c)
 
 
-CAPTURES: dict[str, Callable[[ir.Operation], None]] = {
+CAPTURES: dict[str, Callable[[ir.Operation, Check], None]] = {
     "tosa.conv2d": _conv2d,
     "tosa.depthwise_conv2d": _depthwise_conv2d,
 }
 
 
-def _capture(op: ir.Operation, weights: np.ndarray, groups: int) -> None:
+def _capture(op: ir.Operation, check: Check, weights: np.ndarray, groups: int) -> None:
     weight_zero_point = scalar(op.operands[4])
     if weight_zero_point:
         raise PassError(
@@ -65,6 +65,7 @@ def _capture(op: ir.Operation, weights: np.ndarray, groups: int) -> None:
     if clamp_op is not None and (weights.dtype == np.float32 or conv.rescale):
         conv = changed(conv, clamp=_read_clamp(clamp_op))
         chain.append(clamp_op)
+    check(conv)
     with ir.InsertionPoint(chain[-1]), op.location:
         result = conv.create()
     replace(chain, result)

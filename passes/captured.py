@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from iree.compiler import ir
@@ -13,6 +16,10 @@ from dtmm_mlir.dialect.ops import CONV, Clamp, Geometry, Rescale, clamp_attribut
 
 class NotCapturedError(Exception):
     """Why a convolution stays as it is."""
+
+
+class NotWorthwhileError(NotCapturedError):
+    """A convolution stays as it is by choice."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,15 @@ class Conv:
         n, h, w, c = ir.RankedTensorType(self.input.type).shape
         return Geometry(n, h, w, c, f, kh, kw, self.strides, self.dilations, self.pads, self.groups)
 
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """[F, KH, KW] bool: which filterlets have a weight that is not zero."""
+        return np.asarray(self.weights.any(axis=3))
+
+    @property
+    def element_type(self) -> str:
+        return "f32" if self.weights.dtype == np.float32 else "i8"
+
     @property
     def output_element(self) -> ir.Type:
         if self.weights.dtype == np.float32:
@@ -64,6 +80,10 @@ class Conv:
         }
         operands = [self.input, constant(self.weights), constant(self.bias)]
         return ir.Operation.create(CONV, [result], operands, attributes).result
+
+
+Check: TypeAlias = Callable[[Conv], None]
+"""Raises NotCapturedError for a convolution that is to stay as it is."""
 
 
 def check_types(op: ir.Operation, weights: np.ndarray | None) -> np.ndarray:

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from dtmm_mlir.dialect.ops import ConvView
+from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.rows import RowLayout
@@ -18,21 +19,45 @@ from dtmm_mlir.passes.runs import cover
 _COSTS = Path(__file__).with_name("costs.json")
 
 
+class Convolution(Protocol):
+    """What is costed: a ``filterlet.conv_2d``, or what is to become one.
+
+    Attributes:
+        geometry: its shape.
+        weights: [F, KH, KW, C / groups], i8 or f32.
+        kept: [F, KH, KW] bool: which filterlets have a weight that is not zero.
+        element_type: ``i8`` or ``f32``.
+    """
+
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def kept(self) -> np.ndarray: ...
+    @property
+    def element_type(self) -> str: ...
+
+
 @cache
-def costs_of(isa: str) -> Mapping[str, float]:
-    """Instructions of each thing that ``counts`` counts, for one of the ``isa`` names of targets.
+def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
+    """Instructions of each thing that ``counts`` counts, and stock IREE's per multiplication.
 
     Those of microcontrollers were measured, see ``benchmarks/calibrate.py``.
+
+    Args:
+        isa: one of the ``isa`` names of targets.
+        element: ``i8`` or ``f32``.
     """
-    return json.loads(_COSTS.read_text())[isa]
+    return json.loads(_COSTS.read_text())[isa][element]
 
 
-def estimate(conv: ConvView, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
+def estimate(conv: Convolution, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
     """Instructions of a convolution under a plan of the ``table`` kernel."""
     return sum(costs[name] * count for name, count in counts(conv, plan, isa).items())
 
 
-def counts(conv: ConvView, plan: Plan, isa: Isa) -> dict[str, int]:
+def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     """How often the ``table`` kernel does what.
 
     Returns:
@@ -78,7 +103,7 @@ def _moves(isa: Isa, span: int) -> int:
     return 0 if isa.word_reach is None or span <= isa.word_reach else 1 + span // isa.word_reach
 
 
-def _row_buffer(conv: ConvView, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:
+def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:
     g, bytes = conv.geometry, isa.row_bytes(conv.element_type)
     slack = int(plan.joined > 0)  # how much does not matter here
     layout = RowLayout.plan(g, whole, plan.joined, plan.rows, slack, same=bytes == conv.weights.itemsize)
@@ -96,7 +121,14 @@ def _row_buffer(conv: ConvView, plan: Plan, isa: Isa, whole: int) -> dict[str, i
     }
 
 
-def stored_bytes(conv: ConvView, plan: Plan, isa: Isa) -> int:
+def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
+    """Instructions of a float convolution compiled by stock IREE, which multiplies by pruned weights too."""
+    g = conv.geometry
+    multiplications = g.n * g.oh * g.ow * g.f * g.kh * g.kw * g.group_channels
+    return multiplications * costs["stock_pointwise" if g.kh * g.kw == 1 else "stock"]
+
+
+def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of the ``table`` kernel."""
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = len(cover(_blocks(conv, plan), plan.run_width))
@@ -105,8 +137,9 @@ def stored_bytes(conv: ConvView, plan: Plan, isa: Isa) -> int:
     return runs * (elements * conv.weights.itemsize + 2)
 
 
-def _blocks(conv: ConvView, plan: Plan) -> np.ndarray:
+def _blocks(conv: Convolution, plan: Plan) -> np.ndarray:
     """[blocks, KH, KW] bool: what each block stores."""
     filters = conv.geometry.f
     starts = [plan.first_filter(block, filters) for block in range(plan.blocks(filters))]
-    return conv.kept[np.add.outer(starts, np.arange(plan.filters))].any(axis=1) | bool(plan.dense)
+    kept = conv.kept[np.add.outer(starts, np.arange(plan.filters))].any(axis=1)
+    return np.logical_or(kept, bool(plan.dense))

@@ -61,6 +61,32 @@ def make_step(name: str, options: str = "") -> Step:
     return _parse_step(f"{name}{{{options}}}" if options else name, name)
 
 
+def parse_options(cls: Any, text: str, pipeline: str) -> dict[str, Any]:
+    """Reads ``option=value option=value``, the fields of a dataclass, as in a pipeline.
+
+    Args:
+        cls: a pass, or another dataclass with a ``name``.
+        pipeline: where the text stands, for errors.
+
+    Raises:
+        DtmmError: the text is malformed, or an option is unknown or has a wrong value.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    options: dict[str, Any] = {}
+    for item in _split(text, " ", pipeline):
+        key, given, value = item.partition("=")
+        field = key.replace("-", "_")
+        if field not in fields:
+            known = ", ".join(name.replace("_", "-") for name in fields) or "none"
+            raise _error(pipeline, f"'{cls.name}' has no option '{key}'; its options are: {known}")
+        try:
+            options[field] = _convert(value if given else "true", fields[field])
+        except ValueError as error:
+            raise _error(pipeline, f"option '{key}' of '{cls.name}': {error}") from None
+    return options
+
+
 def run_pipeline(
     module: ir.Module, steps: Sequence[Step], before: Observer | None = None, after: Observer | None = None
 ) -> ir.Module:
@@ -108,7 +134,7 @@ def _parse_step(item: str, pipeline: str) -> Step:
     if opened and not rest.endswith("}"):
         raise _error(pipeline, f"the options of '{name}' do not end with '}}'")
     cls = get_pass(name)
-    return cls(**_parse_options(cls, rest[:-1] if opened else "", pipeline))
+    return cls(**parse_options(cls, rest[:-1] if opened else "", pipeline))
 
 
 def _parse_native(item: str, pipeline: str) -> NativePass:
@@ -119,23 +145,6 @@ def _parse_native(item: str, pipeline: str) -> NativePass:
         reason = str(error).splitlines()[0].partition("error: ")[2] or str(error)
         raise _error(pipeline, f"{reason}; this project's passes are {', '.join(pass_names())}") from None
     return NativePass(item)
-
-
-def _parse_options(cls: type[Pass], text: str, pipeline: str) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-    options: dict[str, Any] = {}
-    for item in _split(text, " ", pipeline):
-        key, given, value = item.partition("=")
-        field = key.replace("-", "_")
-        if field not in fields:
-            known = ", ".join(name.replace("_", "-") for name in fields) or "none"
-            raise _error(pipeline, f"'{cls.name}' has no option '{key}'; its options are: {known}")
-        try:
-            options[field] = _convert(value if given else "true", fields[field])
-        except ValueError as error:
-            raise _error(pipeline, f"option '{key}' of '{cls.name}': {error}") from None
-    return options
 
 
 def _convert(text: str, hint: Any) -> Any:

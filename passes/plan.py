@@ -15,7 +15,7 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
+from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
@@ -65,11 +65,11 @@ class PlanKernels(Pass):
         named = read_plans(Path(self.plans), len(convs)) if self.plans else [None] * len(convs)
         for conv, plan in zip(convs, named, strict=True):
             if plan or "plan" not in conv.op.attributes:
-                plan = plan or choose(conv, isa, costs_of(target.isa), self.optimize)
+                plan = plan or choose(conv, isa, costs_of(target.isa, conv.element_type), self.optimize)
                 conv.op.attributes["plan"] = plan.attribute()
 
 
-def choose(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optimize = "balanced") -> Plan:
+def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize = "balanced") -> Plan:
     """The plan with the lowest estimate, within what ``optimize`` allows.
 
     Args:
@@ -93,7 +93,7 @@ def choose(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optim
     )
 
 
-def candidates(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
+def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
     """The plans of the ``table`` kernel whose sums stay in registers."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     plans = []
@@ -111,7 +111,7 @@ def candidates(conv: ConvView, isa: Isa, costs: Mapping[str, float], optimize: O
     return plans
 
 
-def _joinable(conv: ConvView, width: int, lanes: int) -> set[int]:
+def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:
     """How many channels may be joined in runs of ``width``.
 
     Their activations are contiguous only without groups and dilation. A vector reads activations beyond its run and

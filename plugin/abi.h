@@ -3,14 +3,16 @@
 // Three things are relied on:
 //   1. the plug-in description and the number that IREE compares before anything else (kAbiHash);
 //   2. the order of virtual functions in two classes of IREE, and two fields;
-//   3. the MLIR C API, whose functions libIREECompiler exports.
-// Another version of IREE has another kAbiHash, and rejects the plug-in with a message before 2 and 3 matter.
+//   3. the MLIR C API, whose functions libIREECompiler exports;
+//   4. two functions of MLIR's that it has without exporting them, by their mangled names.
+// Another version of IREE has another kAbiHash, and rejects the plug-in with a message before 2 to 4 matter.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -81,7 +83,9 @@ public:
     if (buckets || bucketCount || itemCount || itemSize != sizeof(Item))
       return false;
     const std::string_view key = registration->name();
-    auto *item = static_cast<Item *>(::operator new(sizeof(Item) + key.size() + 1));
+    // LLVM frees it with this alignment.
+    const auto alignment = std::align_val_t(alignof(Item));
+    auto *item = static_cast<Item *>(::operator new(sizeof(Item) + key.size() + 1, alignment));
     auto **table = static_cast<Item **>(std::calloc(2, sizeof(Item *)));
     if (!table)
       std::abort();
@@ -135,6 +139,11 @@ struct MlirStringRef { const char *data; std::size_t length; };
 struct MlirTypeID { const void *ptr; };
 struct MlirTypeIDAllocator { void *ptr; };
 
+struct MlirNamedAttribute {
+  MlirIdentifier name;
+  MlirAttribute attribute;
+};
+
 enum MlirWalkOrder { MlirWalkPreOrder, MlirWalkPostOrder };
 enum MlirWalkResult { MlirWalkResultAdvance, MlirWalkResultInterrupt, MlirWalkResultSkip };
 
@@ -149,12 +158,13 @@ struct MlirExternalPassCallbacks {
 MlirAttribute mlirAttributeParseGet(MlirContext, MlirStringRef);
 void mlirBlockAppendOwnedOperation(MlirBlock, MlirOperation);
 MlirOperation mlirBlockGetFirstOperation(MlirBlock);
-bool mlirContextIsRegisteredOperation(MlirContext, MlirStringRef);
-void mlirContextSetAllowUnregisteredDialects(MlirContext, bool);
+MlirContext mlirContextCreate();
 MlirPass mlirCreateExternalPass(MlirTypeID, MlirStringRef name, MlirStringRef argument, MlirStringRef description,
                                 MlirStringRef opName, std::intptr_t dialectCount, MlirDialectHandle *dialects,
                                 MlirExternalPassCallbacks, void *userData);
 void mlirEmitError(MlirLocation, const char *message);
+void mlirEmitRemark(MlirLocation, const char *message);
+void mlirEmitWarning(MlirLocation, const char *message);
 void mlirExternalPassSignalFailure(MlirExternalPass);
 MlirStringRef mlirIdentifierStr(MlirIdentifier);
 MlirLocation mlirLocationFromAttribute(MlirAttribute);
@@ -165,8 +175,11 @@ void mlirOpPassManagerAddOwnedPass(MlirOpPassManager, MlirPass);
 void mlirOperationDestroy(MlirOperation);
 MlirContext mlirOperationGetContext(MlirOperation);
 MlirLocation mlirOperationGetLocation(MlirOperation);
+MlirNamedAttribute mlirOperationGetDiscardableAttribute(MlirOperation, std::intptr_t position);
 MlirIdentifier mlirOperationGetName(MlirOperation);
+std::intptr_t mlirOperationGetNumDiscardableAttributes(MlirOperation);
 MlirRegion mlirOperationGetRegion(MlirOperation, std::intptr_t);
+bool mlirOperationRemoveDiscardableAttributeByName(MlirOperation, MlirStringRef);
 void mlirOperationRemoveFromParent(MlirOperation);
 void mlirOperationWalk(MlirOperation, MlirWalkResult (*)(MlirOperation, void *), void *, MlirWalkOrder);
 void mlirOperationWriteBytecode(MlirOperation, void (*)(MlirStringRef, void *), void *);
@@ -174,3 +187,26 @@ MlirBlock mlirRegionGetFirstBlock(MlirRegion);
 MlirTypeID mlirTypeIDAllocatorAllocateTypeID(MlirTypeIDAllocator);
 MlirTypeIDAllocator mlirTypeIDAllocatorCreate();
 } // extern "C"
+
+// MLIR's functions that are not exported.
+namespace mlir {
+
+struct FunctionRef { // llvm::function_ref
+  void *callback;
+  std::intptr_t callable;
+};
+
+// Registers the dialects of an IRDL file: LogicalResult loadIRDLDialects(StringRef file, MLIRContext &).
+constexpr const char *kLoadIrdl = "_Z16loadIRDLDialectsN4llvm9StringRefERN4mlir11MLIRContextE";
+using LoadIrdl = iree::LogicalResult (*)(MlirStringRef file, void *context);
+
+// Makes a name known to iree-opt: void mlir::registerPassPipeline(StringRef name, StringRef description,
+// const PassRegistryFunction &, std::function<...>), whose last argument lists options for --help.
+constexpr const char *kRegisterPipeline =
+    "_ZN4mlir20registerPassPipelineEN4llvm9StringRefES1_RKSt8functionIFNS0_13LogicalResultERNS_13OpPassManagerES1_"
+    "NS0_12function_refIFS3_RKNS0_5TwineEEEEEES2_IFvNS6_IFvRKNS_6detail11PassOptionsEEEEEE";
+using AddPasses = std::function<iree::LogicalResult(iree::OpPassManager &, MlirStringRef options, FunctionRef fail)>;
+using RegisterPipeline = void (*)(MlirStringRef name, MlirStringRef description, const AddPasses &,
+                                  std::function<void(FunctionRef)>);
+
+} // namespace mlir

@@ -1,11 +1,12 @@
 // The plug-in of stock iree-compile: hands the module, before IREE's own passes, to those of dtmm-mlir.
 //
-// They are Python and run in a child process. It is sent the module as bytecode and answers with one of
-//   unchanged NUL
-//   module NUL <bytecode>
-//   ( error NUL <location> NUL <message> NUL )+
+// They are Python and run in a child process, which is told the pass and its options. It is sent the module as bytecode
+// and answers with
+//   ( (error | warning | remark) NUL <location> NUL <message> NUL )*
+//   ( unchanged NUL | module NUL <bytecode> )                         unless there was an error
 #include "abi.h"
 #include "child.h"
+#include "local_symbols.h"
 
 #include <cstdio>
 #include <dlfcn.h>
@@ -15,6 +16,10 @@
 namespace {
 
 constexpr std::string_view kName = "dtmm_mlir";
+constexpr std::string_view kDialect = "filterlet.";
+// The passes of dtmm-mlir by name; the first, run by default, is all the others in turn.
+constexpr const char *kPasses[] = {"filterlet-compile", "filterlet-torch-to-tosa", "filterlet-capture", "filterlet-plan",
+                                   "filterlet-pack",    "filterlet-lower",         "filterlet-verify"};
 constexpr const char *kPythonVariable = "DTMM_MLIR_PYTHON";
 constexpr const char *kTimeoutVariable = "DTMM_MLIR_TIMEOUT";
 constexpr long kTimeoutSeconds = 600;
@@ -23,20 +28,19 @@ MlirStringRef toRef(std::string_view text) { return {text.data(), text.size()}; 
 std::string_view toView(MlirStringRef text) { return {text.data, text.length}; }
 bool startsWith(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
-// The interpreter of the environment this library is installed in: ENV/lib/pythonX.Y/site-packages/dtmm_mlir/plugin.
+// The folder that this library is in: ENV/lib/pythonX.Y/site-packages/dtmm_mlir/plugin.
+std::string findFolder() {
+  Dl_info library;
+  const std::string file = dladdr(&kName, &library) && library.dli_fname ? library.dli_fname : "";
+  return file.substr(0, file.rfind('/') == file.npos ? 0 : file.rfind('/'));
+}
+
+// The interpreter of the environment that this library is installed in.
 std::string findPython() {
   if (const char *given = std::getenv(kPythonVariable); given && *given)
     return given;
-  Dl_info library;
-  if (dladdr(&kName, &library) && library.dli_fname) {
-    std::string folder = library.dli_fname;
-    for (int level = 0; level < 6 && !folder.empty(); ++level)
-      folder.resize(folder.rfind('/') == std::string::npos ? 0 : folder.rfind('/'));
-    const std::string python = folder + "/bin/python3";
-    if (access(python.c_str(), X_OK) == 0)
-      return python;
-  }
-  return "python3";
+  const std::string python = findFolder() + "/../../../../../bin/python3";
+  return access(python.c_str(), X_OK) == 0 ? python : "python3";
 }
 
 std::chrono::seconds timeLimit() {
@@ -49,23 +53,13 @@ void emitError(MlirLocation location, std::string_view message) {
   mlirEmitError(location, std::string(message).c_str());
 }
 
-// What a walk over the module finds.
-struct Contents {
-  bool candidates = false; // an op that our passes may capture
-  bool unknown = false;    // an op that neither IREE nor we know; was reported
-};
-
-MlirWalkResult inspect(MlirOperation op, void *data) {
-  auto *contents = static_cast<Contents *>(data);
+// Whether our passes may have something to do with `op`.
+MlirWalkResult findCandidate(MlirOperation op, void *found) {
   const std::string_view name = toView(mlirIdentifierStr(mlirOperationGetName(op)));
-  const bool ours = startsWith(name, "filterlet.");
-  if (ours || startsWith(name, "torch.") || name.find("conv") != name.npos)
-    contents->candidates = true;
-  if (!ours && !mlirContextIsRegisteredOperation(mlirOperationGetContext(op), toRef(name))) {
-    contents->unknown = true;
-    emitError(mlirOperationGetLocation(op), "'" + std::string(name) + "': no such operation is registered");
-  }
-  return MlirWalkResultAdvance;
+  if (!startsWith(name, kDialect) && !startsWith(name, "torch.") && name.find("conv") == name.npos)
+    return MlirWalkResultAdvance;
+  *static_cast<bool *>(found) = true;
+  return MlirWalkResultInterrupt;
 }
 
 // Splits the text up to the next NUL off `text`.
@@ -88,17 +82,40 @@ void replaceBody(MlirOperation module, MlirModule replacement) {
   }
 }
 
-// Emits the errors that `answer` consists of; false if it is something else.
-bool emitErrors(std::string_view answer, MlirOperation module) {
-  bool any = false;
-  while (!answer.empty()) {
-    if (takeField(answer) != "error")
-      return any;
-    const MlirAttribute place = mlirAttributeParseGet(mlirOperationGetContext(module), toRef(takeField(answer)));
-    emitError(place.ptr ? mlirLocationFromAttribute(place) : mlirOperationGetLocation(module), takeField(answer));
-    any = true;
+// Takes our options away; nobody else knows them.
+void removeOptions(MlirOperation module) {
+  for (std::intptr_t i = mlirOperationGetNumDiscardableAttributes(module); i-- > 0;) {
+    const MlirStringRef name = mlirIdentifierStr(mlirOperationGetDiscardableAttribute(module, i).name);
+    if (startsWith(toView(name), kDialect))
+      mlirOperationRemoveDiscardableAttributeByName(module, name);
   }
-  return any;
+}
+
+// `text` as MLIR prints locations; the one of `module` if it is something else.
+MlirLocation parseLocation(std::string_view text, MlirOperation module) {
+  MlirAttribute place = {nullptr};
+  if (startsWith(text, "loc("))
+    place = mlirAttributeParseGet(mlirOperationGetContext(module), toRef(text));
+  return place.ptr ? mlirLocationFromAttribute(place) : mlirOperationGetLocation(module);
+}
+
+// Emits the diagnostics that `answer` begins with, and takes them off it; false if one is an error.
+bool emitDiagnostics(std::string_view &answer, MlirOperation module) {
+  bool good = true;
+  for (;;) {
+    std::string_view rest = answer;
+    const std::string_view severity = takeField(rest);
+    const auto emit = severity == "error"     ? mlirEmitError
+                      : severity == "warning" ? mlirEmitWarning
+                      : severity == "remark"  ? mlirEmitRemark
+                                              : nullptr;
+    if (!emit)
+      return good;
+    const MlirLocation location = parseLocation(takeField(rest), module);
+    emit(location, std::string(takeField(rest)).c_str());
+    good = good && severity != "error";
+    answer = rest;
+  }
 }
 
 // Takes the answer over into `module`; false after an error was emitted.
@@ -108,7 +125,7 @@ bool apply(const ChildResult &child, const std::string &python, MlirOperation mo
     return false;
   };
   std::string_view answer = child.answer;
-  if (emitErrors(answer, module))
+  if (!emitDiagnostics(answer, module))
     return false;
   if (!child.failure.empty())
     return fail(child.failure + "; " + kPythonVariable +
@@ -126,48 +143,82 @@ bool apply(const ChildResult &child, const std::string &python, MlirOperation mo
   return true;
 }
 
-bool lowerFilterlets(MlirOperation module) {
-  Contents contents;
-  mlirOperationWalk(module, inspect, &contents, MlirWalkPreOrder);
-  if (contents.unknown || !contents.candidates)
-    return !contents.unknown;
-  std::string bytecode;
-  const auto append = [](MlirStringRef part, void *text) { static_cast<std::string *>(text)->append(toView(part)); };
-  mlirOperationWriteBytecode(module, append, &bytecode);
-  const std::string python = findPython();
-  // -P: what lies in the current folder must not be imported.
-  return apply(runChild({python, "-P", "-m", "dtmm_mlir.plugin.child"}, bytecode, timeLimit()), python, module);
+// A pass and its options, such as "target=cortex-m55".
+struct Request {
+  std::string pass, options;
+};
+
+bool run(const Request &request, MlirOperation module) {
+  bool candidates = false;
+  mlirOperationWalk(module, findCandidate, &candidates, MlirWalkPreOrder);
+  if (candidates) {
+    std::string bytecode;
+    const auto append = [](MlirStringRef part, void *text) { static_cast<std::string *>(text)->append(toView(part)); };
+    mlirOperationWriteBytecode(module, append, &bytecode);
+    const std::string python = findPython();
+    // -P: what lies in the current folder must not be imported.
+    const std::vector<std::string> command = {python,       "-P", "-m", "dtmm_mlir.plugin.child",
+                                              request.pass, request.options};
+    if (!apply(runChild(command, bytecode, timeLimit()), python, module))
+      return false;
+  }
+  if (request.pass == kPasses[0])
+    removeOptions(module);
+  return true;
 }
 
-MlirPass createPass() {
+MlirPass createPass(const Request &request) {
   static const MlirTypeID id = mlirTypeIDAllocatorAllocateTypeID(mlirTypeIDAllocatorCreate());
   MlirExternalPassCallbacks callbacks = {};
-  callbacks.construct = callbacks.destruct = [](void *) {};
+  callbacks.construct = [](void *) {};
+  callbacks.destruct = [](void *data) { delete static_cast<Request *>(data); };
   callbacks.initialize = [](MlirContext, void *) { return MlirLogicalResult{1}; };
-  callbacks.clone = [](void *data) { return data; };
-  callbacks.run = [](MlirOperation module, MlirExternalPass pass, void *) {
-    if (!lowerFilterlets(module))
+  callbacks.clone = [](void *data) -> void * { return new Request(*static_cast<Request *>(data)); };
+  callbacks.run = [](MlirOperation module, MlirExternalPass pass, void *data) {
+    if (!run(*static_cast<Request *>(data), module))
       mlirExternalPassSignalFailure(pass);
   };
-  return mlirCreateExternalPass(id, toRef("FilterletCompile"), toRef("filterlet-compile"),
-                                toRef("Captures and lowers convolutions pruned by filterlets"),
-                                toRef("builtin.module"), 0, nullptr, callbacks, nullptr);
+  return mlirCreateExternalPass(id, toRef(request.pass), toRef(request.pass), toRef("A pass of dtmm-mlir"),
+                                toRef("builtin.module"), 0, nullptr, callbacks, new Request(request));
+}
+
+// Lets ops of the filterlet dialect be parsed. Where MLIR's loader is missing they are rejected as unknown; captured
+// convolutions do not need it.
+void loadDialect(void *context) {
+  const auto load = reinterpret_cast<mlir::LoadIrdl>(
+      findLocalSymbol(reinterpret_cast<const void *>(mlirContextCreate), mlir::kLoadIrdl));
+  const std::string file = findFolder() + "/filterlet.irdl.mlir";
+  if (!load || !load(toRef(file), context).succeeded)
+    std::fprintf(stderr, "warning: the plug-in of dtmm-mlir cannot load '%s'; ops of the filterlet dialect are unknown.\n",
+                 file.c_str());
 }
 
 class Session : public iree::Session {
   iree::LogicalResult onActivate() override {
-    // Lets filterlet.* be parsed; all other unknown ops are reported by the pass.
-    mlirContextSetAllowUnregisteredDialects(MlirContext{context}, true);
+    loadDialect(context);
     return {true};
   }
   void extendInputConversionPreprocessingPassPipeline(iree::OpPassManager &passes, int) override {
-    mlirOpPassManagerAddOwnedPass(MlirOpPassManager{&passes}, createPass());
+    mlirOpPassManagerAddOwnedPass(MlirOpPassManager{&passes}, createPass({kPasses[0], ""}));
   }
 };
 
 class Registration : public iree::Registration {
   using iree::Registration::Registration;
   iree::ActivationPolicy getActivationPolicy() override { return iree::kByDefault; }
+  // For iree-opt: each pass as a pipeline of one, because those are given their options as text.
+  void registerPasses() override {
+    const auto add = reinterpret_cast<mlir::RegisterPipeline>(
+        findLocalSymbol(reinterpret_cast<const void *>(mlirContextCreate), mlir::kRegisterPipeline));
+    for (const char *name : kPasses) {
+      const auto addPasses = [name](iree::OpPassManager &passes, MlirStringRef options, mlir::FunctionRef) {
+        mlirOpPassManagerAddOwnedPass(MlirOpPassManager{&passes}, createPass({name, std::string(toView(options))}));
+        return iree::LogicalResult{true};
+      };
+      if (add)
+        add(toRef(name), toRef("A pass of dtmm-mlir"), addPasses, [](mlir::FunctionRef) {});
+    }
+  }
   std::unique_ptr<iree::Session> createUninitializedSession(iree::OptionsBinder &) override {
     return std::make_unique<Session>();
   }

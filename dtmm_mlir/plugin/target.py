@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from iree.compiler import ir
 
-from dtmm_mlir.targets import TARGETS, Target, get_target
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.targets import GENERIC, HOST, TARGETS, Target, get_target
 
 VARIABLE = "DTMM_MLIR_TARGET"
 
-_CPU_ATTRIBUTE = re.compile(r'\bcpu = "([^"]*)"')
-_CPU_FLAG = re.compile(r"--?iree-llvmcpu-target-cpu=(.*)")
+_IN_ATTRIBUTE = re.compile(r'\b(cpu|cpu_features) = "([^"]*)"')
+_IN_FLAG = re.compile(r"--?iree-llvmcpu-target-(cpu|cpu-features)=(.*)", re.DOTALL)
 
 
-def find_target(module: ir.Module, flags: Iterable[str]) -> Target:
-    """The target of the cpu that the module or the flags name, else that of ``DTMM_MLIR_TARGET``, else the host.
+def find_target(module: ir.Module, flags: Sequence[str], chosen: str = "") -> Target:
+    """The target ``chosen``, else that of the cpu which the module or the flags name.
+
+    Without a cpu that dtmm-mlir knows it is what the environment variable ``DTMM_MLIR_TARGET`` names, then the host for
+    one whose features include AVX2 as the host's do, then ``generic``: as for ``iree-compile``, no cpu means any.
 
     Args:
         module: may have ``hal.device.targets``.
-        flags: of ``iree-compile``.
+        flags: the command line of ``iree-compile`` or another program.
+        chosen: name of a target.
 
     Raises:
-        DtmmError: ``DTMM_MLIR_TARGET`` names no target.
+        DtmmError: a name is no target's, or the kernels of the named one cannot be compiled with the flags.
     """
     devices = str(module.operation.attributes.get("hal.device.targets", ""))
-    named = _CPU_ATTRIBUTE.findall(devices) + [match[1] for flag in flags if (match := _CPU_FLAG.fullmatch(flag))]
-    for cpu in named:
-        for target in TARGETS.values():
-            if target.cpu == cpu:
-                return target
-    return get_target(os.environ.get(VARIABLE) or "host")
+    named = _IN_ATTRIBUTE.findall(devices)
+    named += [(match[1].replace("-", "_"), match[2]) for flag in flags if (match := _IN_FLAG.fullmatch(flag))]
+    cpus = {value for kind, value in named if kind == "cpu"}
+    features = {feature for kind, value in named if kind == "cpu_features" for feature in value.split(",")}
+    has_isa = f"+{HOST.isa}" in features
+    name = chosen or os.environ.get(VARIABLE)
+    if name == HOST.name and HOST.isa != GENERIC.isa and not has_isa and cpus <= {GENERIC.cpu} and _is_compiler(flags):
+        raise DtmmError(
+            "the target is host, but iree-compile is to compile for any processor; add --iree-llvmcpu-target-cpu=host."
+        )
+    if chosen:
+        return get_target(chosen)
+    for target in TARGETS.values():
+        if target.cpu in cpus:
+            return target
+    if name:
+        return get_target(name)
+    return HOST if has_isa else GENERIC
 
 
 def parent_flags() -> list[str]:
@@ -43,3 +60,8 @@ def parent_flags() -> list[str]:
     except OSError:
         return []
     return os.fsdecode(text).split("\0")
+
+
+def _is_compiler(flags: Sequence[str]) -> bool:
+    """Whether ``flags`` are all that matters: other programs may set them in functions."""
+    return bool(flags) and Path(flags[0]).name == "iree-compile"

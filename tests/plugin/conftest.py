@@ -13,7 +13,7 @@ import pytest
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.iree_compile import tool
 from dtmm_mlir.plugin import library
-from dtmm_mlir.targets import HOST
+from dtmm_mlir.targets import HOST, get_target
 
 Compile = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,6 +25,18 @@ def plugin() -> Path:
         return library()
     except DtmmError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def host_flags() -> list[str]:
+    """Flags of ``iree-compile`` for this machine."""
+    return HOST.iree_flags()
+
+
+@pytest.fixture
+def m4_flags(tmp_path: Path) -> list[str]:
+    """Flags of ``iree-compile`` for a static library for Cortex-M4."""
+    return [*get_target("cortex-m4").iree_flags(), f"--iree-llvmcpu-static-library-output-path={tmp_path / 'model.o'}"]
 
 
 @pytest.fixture
