@@ -53,10 +53,11 @@ void emitError(MlirLocation location, std::string_view message) {
   mlirEmitError(location, std::string(message).c_str());
 }
 
-// Whether our passes may have something to do with `op`.
+// Whether our passes may have something to do with `op`: one of ours, a convolution, or one of torch's that may be one.
 MlirWalkResult findCandidate(MlirOperation op, void *found) {
   const std::string_view name = toView(mlirIdentifierStr(mlirOperationGetName(op)));
-  if (!startsWith(name, kDialect) && !startsWith(name, "torch.") && name.find("conv") == name.npos)
+  const auto has = [name](std::string_view part) { return name.find(part) != name.npos; };
+  if (!startsWith(name, kDialect) && !has("conv") && !(startsWith(name, "torch.") && (has("linear") || has("mm") || has("operator"))))
     return MlirWalkResultAdvance;
   *static_cast<bool *>(found) = true;
   return MlirWalkResultInterrupt;

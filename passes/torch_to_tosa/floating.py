@@ -112,21 +112,13 @@ class FloatForms:
         window, groups = convolution_window(op)
         values = _float_weight(op, weight(op, op.operands[1]).values)
         bias = _bias(op, op.operands[2], values.shape[0])
-        norm = self._following_batch_norm(op)
-        if norm is not None:
-            factor, offset = _batch_norm_parameters(norm)
+        factor, offset, absorbed = _following_affine(op, len(values))
+        if absorbed:
             values = (values * factor[:, None, None, None]).astype(np.float32)
             bias = (bias * factor + offset).astype(np.float32)
         tensor = convolve(op, self._operand(op, 0), values, bias, 0, window, groups, lambda value, _: value)
-        if norm is not None:
-            self._tensors[norm.results[0]] = tensor
+        self._tensors |= {other.results[0]: tensor for other in absorbed}
         return tensor
-
-    def _following_batch_norm(self, op: ir.Operation) -> ir.Operation | None:
-        uses = list(op.results[0].uses)
-        if len(uses) != 1 or name_of(uses[0].owner.operation) not in _BATCH_NORMS:
-            return None
-        return uses[0].owner.operation
 
     def _linear(self, op: ir.Operation) -> Tensor:
         kernel, bias = linear_parameters(op)
@@ -248,6 +240,36 @@ def _bias(op: ir.Operation, value: ir.Value | None, size: int) -> np.ndarray:
     if array is None or not np.all(np.isfinite(array)):
         raise PassError(op, "the bias must be a constant without NaN or infinity")
     return array.astype(np.float32).reshape(-1)
+
+
+def _following_affine(op: ir.Operation, channels: int) -> tuple[np.ndarray, np.ndarray, list[ir.Operation]]:
+    """What the ops after a convolution multiply each channel by and add to it, f64, and those ops."""
+    factor, offset, absorbed = np.ones(channels), np.zeros(channels), []
+    while len(uses := list(op.results[0].uses)) == 1:
+        user = uses[0].owner.operation
+        step = _affine(user, op.results[0], channels)
+        if step is None:
+            break
+        factor, offset = factor * step[0], offset * step[0] + step[1]
+        absorbed.append(user)
+        op = user
+    return factor, offset, absorbed
+
+
+def _affine(op: ir.Operation, value: ir.Value, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Factor and offset per channel of ``op``, if that is what it does to ``value``."""
+    name = name_of(op)
+    if name in _BATCH_NORMS:
+        return _batch_norm_parameters(op)
+    if name not in ("aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor") or op.operands[0] != value:
+        return None
+    array = literal(op.operands[1])
+    if array is None or array.shape[-3:] != (channels, 1, 1) or array.size != channels:
+        return None
+    if name == "aten.mul.Tensor":
+        return array.reshape(-1).astype(np.float64), np.zeros(channels)
+    sign = (-1.0 if name == "aten.sub.Tensor" else 1.0) * python_value(op, 2)
+    return np.ones(channels), sign * array.reshape(-1).astype(np.float64)
 
 
 def _batch_norm_parameters(op: ir.Operation) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from dtmm_mlir.dialect.constants import defining_op, walk
 from dtmm_mlir.passes.base import Pass, PassError, warn
 from dtmm_mlir.passes.torch_to_tosa import build
 from dtmm_mlir.passes.torch_to_tosa.floating import FloatForms, unsupported
+from dtmm_mlir.passes.torch_to_tosa.fold import fold_constants
 from dtmm_mlir.passes.torch_to_tosa.integer import IntegerForms
 from dtmm_mlir.passes.torch_to_tosa.layout import Tensor, from_torch_order, to_torch_order
 from dtmm_mlir.passes.torch_to_tosa.movement import MOVEMENTS
@@ -60,6 +61,7 @@ class TorchToTosa(Pass):
         for op in walk(module, "func.func"):
             function = op.opview
             if any(map(is_torch_type, [*function.type.inputs, *function.type.results])):
+                fold_constants(function.operation)
                 recompose(function.operation)
                 _Conversion(function).run()
 

@@ -338,6 +338,23 @@ def test_simplified_by_torch(name):
     assert counts[0] == counts[1]
 
 
+def test_batch_norm_taken_apart_is_folded_into_its_convolution():
+    torch.manual_seed(0)
+    model = randomized(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)))
+    modules = [import_torch(model, create_context(), [torch.randn(1, 3, 6, 6)]) for _ in range(2)]
+    with modules[1].context:
+        decompose = "builtin.module(func.func(torch-decompose-complex-ops),canonicalize,cse)"
+        PassManager.parse(decompose).run(modules[1].operation)
+    assert "aten.sqrt" in str(modules[1])
+    weights = []
+    for module in modules:
+        TorchToTosa()(module)
+        assert not list(walk(module, "tosa.mul", "tosa.add", "tosa.sub"))
+        weights.append([constant_array(conv.operands[1]) for conv in walk(module, "tosa.conv2d")])
+    for whole, apart in zip(*weights, strict=True):
+        np.testing.assert_allclose(whole, apart, rtol=1e-6)  # torch takes the square root in f32
+
+
 def test_pruned_filterlets_stay_zero():
     torch.manual_seed(0)
     model = nn.Conv2d(4, 6, 3)

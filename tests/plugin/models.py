@@ -55,6 +55,13 @@ func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
 }
 """
 
+TORCH_NO_CONV = """
+func.func @main(%x: !torch.vtensor<[4],f32>) -> !torch.vtensor<[4],f32> {
+  %y = torch.aten.relu %x : !torch.vtensor<[4],f32> -> !torch.vtensor<[4],f32>
+  return %y : !torch.vtensor<[4],f32>
+}
+"""
+
 
 def _weights(dtype: str, kept: float) -> np.ndarray:
     """[3, 3, 16, 8] of small whole numbers, whose sums are exact in any order."""

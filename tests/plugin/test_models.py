@@ -85,10 +85,11 @@ def test_filterlet_ir(iree_compile: Compile, tmp_path: Path, source: str) -> Non
     assert b"filterlet_0_" in (tmp_path / "model.vmfb").read_bytes()
 
 
-def test_bit_identical_without_convolution(iree_compile: Compile, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [sources.NO_CONV, sources.TORCH_NO_CONV], ids=["linalg", "torch"])
+def test_bit_identical_without_convolution(iree_compile: Compile, tmp_path: Path, source: str) -> None:
     ours, stock = tmp_path / "ours.vmfb", tmp_path / "stock.vmfb"
-    assert iree_compile(sources.NO_CONV, ours, DTMM_MLIR_PYTHON="/nonexistent").returncode == 0
-    assert iree_compile(sources.NO_CONV, stock, load=None).returncode == 0
+    assert iree_compile(source, ours, DTMM_MLIR_PYTHON="/nonexistent").returncode == 0
+    assert iree_compile(source, stock, load=None).returncode == 0
     assert ours.read_bytes() == stock.read_bytes()
 
 
