@@ -11,18 +11,20 @@ from pathlib import Path
 import click
 import numpy as np
 import record
-from footprint import Footprint, footprints
 from rich.console import Console
 from rich.table import Table
 
 import dtmm_mlir
 from dtmm_mlir.compiler import ir_after
 from dtmm_mlir.deploy import mcu, qemu
+from dtmm_mlir.report import Report
+from dtmm_mlir.report import measure as report_of
 from dtmm_mlir.targets import TARGETS
 
 PEERS = Path(__file__).with_name("peers.csv")
 BOARDS = [target.name for target in TARGETS.values() if target.board]
 DEFAULT_TARGETS = ("cortex-m55", "cortex-m4")
+NOT_EXACT = "this needs exact counts: install a C compiler, and QEMU with plugins."
 PEER_COLUMNS = {"cortex-m55": ("m55_cmsis_nn", "m55_dtmm"), "cortex-m4": ("m4_cmsis_nn",)}
 
 
@@ -35,6 +37,8 @@ class Layer:
         kept, total: filterlets.
         instructions: of one inference, exact.
         peer: of the best peer, where there is a figure.
+        flash: bytes of its ``code``, ``weights`` (as stored, padding included), ``indices`` (offsets of the surviving
+            runs) and ``parameters`` (bias and scales).
     """
 
     name: str
@@ -42,7 +46,7 @@ class Layer:
     total: int
     instructions: int
     peer: int | None
-    flash: Footprint
+    flash: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -82,40 +86,50 @@ def measure(model: str, target: str, stock: bool) -> Result:
     """Compiles and runs ``model``, also with stock IREE if ``stock``; outputs must be the reference's."""
     path = record.MODELS / f"{model}.tflite"
     data = np.load(path.with_suffix(".npz"))
-    artifact = dtmm_mlir.compile(path, target=target)
-    run = run_exactly(artifact.dir, data)
-    counts = [(name, count) for name, count in run.steps if name.startswith("filterlet_")]
-    known, flash = peers(model, target), footprints(path, target, artifact.dir)
-    layers = [
-        Layer(
-            name=name,
-            kept=layer["kept_filterlets"],
-            total=layer["total_filterlets"],
-            instructions=count,
-            peer=known[i] if i < len(known) else None,
-            flash=flash[name],
-        )
-        for i, ((name, count), layer) in enumerate(zip(counts, artifact.manifest["layers"], strict=True))
-    ]
-    memory = artifact.manifest["memory"]
+    report = report_of(dtmm_mlir.compile(path, target=target), [data["inputs"][0]], outlook=False)
+    if not report.is_counted:
+        raise click.ClickException(NOT_EXACT)
+    if report.checksums["output"] != record.checksum(data["expected"][0].tobytes()):
+        raise click.ClickException(f"{model} on {target}: wrong result.")
+    layers = layers_of(report, peers(model, target))
     return Result(
         model=model,
-        sha256=artifact.manifest["model"]["sha256"],
-        output_sha256=record.checksum(run.outputs[0][0].tobytes()),
+        sha256=report.model["sha256"],
+        output_sha256=report.checksums["output"],
         target=target,
-        instructions=run.instructions or 0,
+        instructions=report.instructions or 0,
         stock=stock_instructions(path, target, data) if stock else None,
-        flash=split_flash(memory, layers),
-        ram={"arena": memory["arena"], "buffers": memory["buffers"], "stack": run.stack},
+        flash=split_flash(report.flash or {}, layers),
+        ram=report.ram or {},
         layers=layers,
     )
+
+
+def layers_of(report: Report, known: list[int]) -> list[Layer]:
+    """The convolutions; ``known`` are the peers' instructions of the first ones."""
+    return [
+        Layer(
+            name=row.function or "",
+            kept=conv.kept_filterlets,
+            total=conv.kept.size,
+            instructions=row.instructions or 0,
+            peer=known[i] if i < len(known) else None,
+            flash={
+                "code": row.code_bytes or 0,
+                "weights": conv.weight_bytes,
+                "indices": conv.index_bytes,
+                "parameters": conv.parameter_bytes,
+            },
+        )
+        for i, (row, conv) in enumerate(report.convolutions)
+    ]
 
 
 def run_exactly(folder: Path, data: Mapping[str, np.ndarray]) -> qemu.QemuResult:
     """Runs the image in ``folder`` on the first input; the output must be the reference's."""
     run = qemu.run(folder, [[data["inputs"][0]]])
     if run.counter != qemu.EXACT:
-        raise click.ClickException("this needs exact counts: install a C compiler, and QEMU with plugins.")
+        raise click.ClickException(NOT_EXACT)
     if not (run.outputs[0][0] == data["expected"][0]).all():
         raise click.ClickException(f"wrong result in {folder}.")
     return run
@@ -132,7 +146,7 @@ def stock_instructions(path: Path, target: str, data: Mapping[str, np.ndarray]) 
 
 def split_flash(memory: dict[str, int], layers: list[Layer]) -> dict[str, int]:
     """The image's flash by purpose; layers may share equal constants, so ``constants`` is at least zero."""
-    ours = {part: sum(getattr(layer.flash, part) for layer in layers) for part in ("weights", "indices", "parameters")}
+    ours = {part: sum(layer.flash[part] for layer in layers) for part in ("weights", "indices", "parameters")}
     code = sum(memory[part] for part in ("kernels", "runtime", "schedule"))
     return {"code": code, **ours, "constants": max(0, memory["constants"] - sum(ours.values()))}
 
@@ -166,7 +180,7 @@ def compared(layer: Layer) -> tuple[str, str]:
 
 
 def stored(layer: Layer) -> tuple[str, str, str]:
-    return f"{layer.flash.code:,}", f"{layer.flash.weights:,}", f"{layer.flash.indices:,}"
+    return f"{layer.flash['code']:,}", f"{layer.flash['weights']:,}", f"{layer.flash['indices']:,}"
 
 
 @click.command(help=__doc__)

@@ -27,6 +27,7 @@ from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.cleanup import strip_annotations
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
 from dtmm_mlir.passes.plan import Optimize
+from dtmm_mlir.report.details import DetailsReader, LayerDetails, write_details
 from dtmm_mlir.targets import Target, get_target
 
 OWN_PHASES = ("import", "capture", "plan", "pack", "lower")
@@ -112,6 +113,34 @@ def ir_after(
     return job.intermediate(lowering, phase)
 
 
+def describe_layers(
+    model: Any,
+    target: str = "host",
+    *,
+    example_inputs: Sequence[Any] | None = None,
+    optimize: str = "balanced",
+    plans: str | Path | None = None,
+    progress: Progress = lambda step: None,
+) -> tuple[list[dict[str, Any]], list[LayerDetails]]:
+    """What is known of the convolutions ahead of IREE's part: their entries in the manifest, and the details of each.
+
+    The arguments are as in ``compile``.
+
+    Raises:
+        DtmmError: as ``compile`` does.
+    """
+    planning = _Planning(get_target(target), optimize, plans)
+    lowering = _Job(model, planning, example_inputs, (), None, None, progress).lowering()
+    return lowering.layers, lowering.details
+
+
+def identify(model: Any) -> dict[str, Any]:
+    """Name and checksum of the source; a model that is no file has the checksum ``None``."""
+    if isinstance(model, str | os.PathLike) and Path(model).is_file():
+        return {"name": Path(model).name, "sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
+    return {"name": model if isinstance(model, str) else type(model).__name__, "sha256": None}
+
+
 @dataclass(frozen=True)
 class _Planning:
     """What kernels are chosen by."""
@@ -162,6 +191,7 @@ class _Job:
             (folder / f"model.{self.compile_to}.mlir").write_text(text)
         else:
             sizes |= self.compile(lowering, folder)
+            write_details(lowering.details, folder)
         self.write_manifest(lowering, sizes, folder)
 
     def lowering(self) -> _Lowering:
@@ -211,7 +241,7 @@ class _Job:
             "schema_version": SCHEMA_VERSION,
             "tools": tool_versions(),
             "target": self.target.name,
-            "model": _identity(self.model),
+            "model": identify(self.model),
             "entry": lowering.entry_name,
             "compiled_to": self.compile_to,
             "inputs": [spec.json() for spec in lowering.inputs],
@@ -231,6 +261,7 @@ class _Lowering:
         module: the IR, as the last phase left it.
         inputs, outputs: the model's signature.
         layers: the manifest's layer table, known once ``pack`` ran.
+        details: of the same layers, known once ``lower`` ran.
     """
 
     def __init__(
@@ -246,6 +277,7 @@ class _Lowering:
         self._dump_folder = None if dump_phases_to is None else _make_folder(Path(dump_phases_to))
         self._stem = Path(model).stem if isinstance(model, str | os.PathLike) else "model"
         self.layers: list[dict[str, Any]] = []
+        self.details: list[LayerDetails] = []
         progress("importing the model")
         self.module = import_model(model, create_context(), example_inputs)
         if any(op.name.startswith("torch.") for op in walk(self.module)):
@@ -258,11 +290,16 @@ class _Lowering:
     def run_to(self, last: str) -> None:
         """Runs our phases up to and including ``last``."""
         options = {"plan": self._planning.options(), "lower": f"target={self._planning.target.name}"}
+        reader = DetailsReader(self._planning.target)
         for phase in OWN_PHASES[1 : OWN_PHASES.index(last) + 1]:
             self._progress(f"{phase} convolutions")
+            if phase == "pack":
+                reader.read_plans(self.module)
             self._run(f"filterlet-{phase}", options.get(phase, ""))
             if phase == "pack":
                 self.layers = layer_table(self.module)
+            if phase == "lower":
+                self.details = reader.read_dispatches(self.module)
             self._dump(phase)
 
     def write(self, path: Path) -> None:
@@ -285,13 +322,6 @@ class _Lowering:
             number = OWN_PHASES.index(phase)
             text = self.module.operation.get_asm(enable_debug_info=True)
             (self._dump_folder / f"{self._stem}.0.{number}.{phase}.mlir").write_text(text)
-
-
-def _identity(model: Any) -> dict[str, Any]:
-    """Name and checksum of the source; a model that is no file has the checksum ``None``."""
-    if isinstance(model, str | os.PathLike) and Path(model).is_file():
-        return {"name": Path(model).name, "sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
-    return {"name": model if isinstance(model, str) else type(model).__name__, "sha256": None}
 
 
 def _make_folder(path: Path) -> Path:

@@ -33,7 +33,7 @@ def check_writable(path: Path) -> None:
     """Raises DtmmError where a file at ``path`` could not be written."""
     folder = path.absolute().parent
     if path.is_dir():
-        raise DtmmError("this is a folder; name a .npy file.", where=str(path))
+        raise DtmmError("this is a folder; name a file.", where=str(path))
     if not folder.is_dir():
         raise DtmmError(f"the folder '{folder}' does not exist.", where=str(path))
     if not os.access(folder, os.W_OK | os.X_OK) or not folder.stat().st_mode & 0o222:

@@ -7,6 +7,7 @@ import click
 from dtmm_mlir.cli.compile import compile_command
 from dtmm_mlir.cli.plugin_path import plugin_path_command
 from dtmm_mlir.cli.program import run_program
+from dtmm_mlir.cli.report import analyze_command, report_command
 from dtmm_mlir.cli.run import run_command
 
 
@@ -18,11 +19,14 @@ def command() -> None:
     \b
     dtmm-mlir compile model.tflite --target cortex-m55 -o out
     dtmm-mlir run out --input x.npy --output y.npy
+    dtmm-mlir report out --html report.html
     """
 
 
 command.add_command(compile_command)
 command.add_command(run_command)
+command.add_command(analyze_command)
+command.add_command(report_command)
 command.add_command(plugin_path_command)
 
 

@@ -17,6 +17,7 @@ from dtmm_mlir.errors import DtmmError
 _HEADER, _EXPORT_COUNT, _ATTRIBUTES, _NAMES = 0, 12, 20, 32
 _ATTRIBUTE_BYTES = 64
 _PAGE_BYTES = 4096
+_CODE = ".text."
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ def read_library(path: Path) -> Library:
             return _ObjectFile(ELFFile(file)).library()
         except (ELFError, KeyError, IndexError, StopIteration, ValueError, struct.error) as error:
             raise DtmmError(f"the static library is not understood ({error!r}).", str(path)) from None
+
+
+def code_sizes(path: Path) -> dict[str, int]:
+    """Bytes of code of each function of the object file at ``path``; the compiler gives each a section of its own."""
+    with path.open("rb") as file:
+        sections = list(ELFFile(file).iter_sections())
+    return {s.name.removeprefix(_CODE): s["sh_size"] for s in sections if s.name.startswith(_CODE)}
 
 
 _Address = tuple[int, int]  # section index and offset in it

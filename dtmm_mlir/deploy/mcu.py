@@ -19,8 +19,10 @@ from dtmm_mlir import iree_compile
 from dtmm_mlir.deploy import project
 from dtmm_mlir.deploy.csource import CSource
 from dtmm_mlir.deploy.library import read_library
-from dtmm_mlir.deploy.schedule import Copy, Dispatch, Fill, Schedule, Step, read_schedule
+from dtmm_mlir.deploy.schedule import Schedule, read_schedule
+from dtmm_mlir.deploy.spans import Spans, read_spans, spans_flags
 from dtmm_mlir.deploy.tools import find_program, run_program
+from dtmm_mlir.deploy.trace import step_name, trace
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.targets import Board, Target
 
@@ -94,24 +96,18 @@ def build(
         raise DtmmError(f"target '{target.name}' has no board to link an image for.")
     compiler = find_program(f"{target.cross_prefix}gcc")
     out.mkdir(parents=True, exist_ok=True)
-    schedule = _compile(module_path, target, out, name, iree_flags)
+    schedule, spans = _compile(module_path, target, out, name, iree_flags)
     source = CSource(name, schedule, read_library(out / f"{name}_library.o"))
     (out / f"{name}.h").write_text(source.header())
     (out / f"{name}.c").write_text(source.source())
     _copy_runtime(out, target.board)
     project.write(out, name, source.library.query, target, compiler=f"{target.cross_prefix}gcc")
     _link(compiler, out, name, target, source)
-    return _measure(out, name, target, source)
+    return _measure(out, name, target, source, spans)
 
 
-def step_name(step: Step) -> str:
-    """The export a step calls, or ``fill`` or ``copy``."""
-    names: dict[type, str] = {Fill: "fill", Copy: "copy"}
-    return step.name if isinstance(step, Dispatch) else names[type(step)]
-
-
-def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Sequence[str]) -> Schedule:
-    """Writes the library and the ``.vmfb``; returns the schedule.
+def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Sequence[str]) -> tuple[Schedule, Spans]:
+    """Writes the library and the ``.vmfb``; returns the schedule, and what its dispatches touch.
 
     Compiling stops at ``executable-targets``, whose IR holds the schedule, and goes on from there. The second
     half runs in a folder of its own and is given relative paths only, as both end up in the ``.vmfb``.
@@ -121,7 +117,9 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
         folder = Path(temporary)
         half = folder / f"{name}.mlirbc"
         first = ["--compile-to=executable-targets", "--emit-mlir-bytecode"]  # text would lose the locations
-        iree_compile.run(module_path, half, [*common, *first, *flags])
+        dump, sources = spans_flags(flags, folder / "sources")
+        iree_compile.run(module_path, half, [*common, *first, *dump, *flags])
+        spans = read_spans(sources)
         module = ir.Module.parse(half.read_bytes(), ir.Context())
         schedule = read_schedule(module)
         _set_name(module, name)
@@ -132,7 +130,7 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
         run_program([*command, *map(_absolute_dump, flags)], folder)
         for suffix in ("_library.o", "_library.h", ".vmfb"):
             shutil.copyfile(folder / f"{name}{suffix}", out / f"{name}{suffix}")
-    return schedule
+    return schedule, spans
 
 
 def _set_name(module: ir.Module, name: str) -> None:
@@ -197,7 +195,7 @@ def _does_not_fit(error: DtmmError, target: Target, source: CSource) -> DtmmErro
     return DtmmError(f"the model does not fit {target.board.machine}: {'; '.join(sentences)}. Prune more.")
 
 
-def _measure(out: Path, name: str, target: Target, source: CSource) -> McuImage:
+def _measure(out: Path, name: str, target: Target, source: CSource, spans: Spans) -> McuImage:
     """Reads the sizes from the image; writes ``firmware.json``, which running it needs."""
     assert target.board is not None
     with (out / IMAGE).open("rb") as file:
@@ -228,6 +226,7 @@ def _measure(out: Path, name: str, target: Target, source: CSource) -> McuImage:
         "inputs": [asdict(tensor) for tensor in schedule.inputs],
         "marks": {mark: symbols[mark] for mark in MARKS if mark in symbols},
         "image": asdict(image),
+        "schedule": trace(schedule, spans),
     }
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return image

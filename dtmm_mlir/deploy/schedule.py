@@ -84,12 +84,14 @@ class Dispatch:
         workgroups: how many in x, y and z.
         constants: 32-bit arguments.
         bindings: buffers in the order of the function's layout.
+        accesses: of each binding: 1 it is read, 2 it is written, 3 both.
     """
 
     name: str
     workgroups: tuple[int, int, int]
     constants: tuple[int, ...]
     bindings: tuple[Range, ...]
+    accesses: tuple[int, ...]
 
 
 Step = Fill | Copy | Dispatch
@@ -554,6 +556,7 @@ class _Reader:
             self._workgroups(export, [self._int(op, value) for value in workload]),
             constants,
             tuple(bindings),
+            tuple(accesses),
         )
         self._add(op, dispatch)
 

@@ -46,3 +46,12 @@ def run_program(command: Sequence[str], folder: Path) -> str:
         errors = [line for line in lines if _ERROR.search(line)] or lines or [f"exit code {child.returncode}"]
         raise DtmmError(f"{Path(command[0]).name} failed: {'; '.join(line.strip() for line in errors[:3])}")
     return printed
+
+
+def program_version(name: str) -> str | None:
+    """First line of what ``name --version`` prints; ``None`` for a program that is not installed or prints nothing."""
+    path = shutil.which(name)
+    if path is None:
+        return None
+    child = subprocess.run([path, "--version"], capture_output=True, text=True, errors="replace")
+    return child.stdout.partition("\n")[0].strip() or None

@@ -69,7 +69,7 @@ def test_dispatch() -> None:
     tensor = Tensor((64,), "i8", 64)
     assert (schedule.inputs, schedule.outputs, schedule.arena_bytes) == ([tensor], [tensor], 0)
     bindings = (Range(INPUT, 0, 64), Range(OUTPUT, 0, 64))
-    assert schedule.steps == [Dispatch("kernel", (3, 1, 1), (0xFFFF_FFFF,), bindings)]
+    assert schedule.steps == [Dispatch("kernel", (3, 1, 1), (0xFFFF_FFFF,), bindings, (1, 2))]
 
 
 def test_transients_of_several_executes_share_the_arena_only_when_dead() -> None:
@@ -155,7 +155,7 @@ def test_constants_that_need_a_dispatch_stay_in_the_arena() -> None:
     bindings = (Range(ARENA, 0, 4), Range(ARENA, 4, 4))
     assert schedule.initial_steps == [
         Fill(Range(ARENA, 4, 4), b"\3"),
-        Dispatch("kernel", (1, 1, 1), (5,), bindings),
+        Dispatch("kernel", (1, 1, 1), (5,), bindings, (1, 2)),
     ]
 
 

@@ -1,0 +1,139 @@
+"""What compiling knows of each convolution and the manifest does not tell: ``layers.json`` beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from iree.compiler import ir
+
+from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.ops import CONV, ConvView
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.passes.cost import costs_of, estimate
+from dtmm_mlir.passes.kernels.select import isa_of
+from dtmm_mlir.targets import Target
+
+DETAILS = "layers.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerDetails:
+    """One convolution.
+
+    Attributes:
+        kernel: its function in the compiled library.
+        predicted: instructions by the cost model; ``None`` where it does not know the kernel.
+        weight_bytes: of the stored weights, padding included.
+        index_bytes: of the offsets of the stored runs.
+        parameter_bytes: of bias, scales and counts.
+        kept: [F, KH, KW] bool, which filterlets survived pruning.
+    """
+
+    kernel: str
+    predicted: int | None
+    weight_bytes: int
+    index_bytes: int
+    parameter_bytes: int
+    kept: np.ndarray
+
+
+class DetailsReader:
+    """Collects the details of a module's convolutions while it is lowered.
+
+    Args:
+        target: what the module is compiled for.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._planned: list[tuple[int | None, np.ndarray]] = []
+        self._older: set[str] = set()
+
+    def read_plans(self, module: ir.Module) -> None:
+        """To be called between ``plan`` and ``pack``."""
+        self._planned = [_planned(ConvView(op), self._target) for op in walk(module, CONV)]
+        self._older = {_function(op) for op in walk(module, "flow.dispatch")}
+
+    def read_dispatches(self, module: ir.Module) -> list[LayerDetails]:
+        """To be called after ``lower``, whose dispatches are in the order of the convolutions."""
+        dispatches = [op for op in walk(module, "flow.dispatch") if _function(op) not in self._older]
+        return [
+            LayerDetails(_function(op), predicted, *_stored_bytes(op), kept)
+            for op, (predicted, kept) in zip(dispatches, self._planned, strict=True)
+        ]
+
+
+def write_details(details: list[LayerDetails], folder: Path) -> None:
+    """Writes ``layers.json`` to an artifact's folder."""
+    record = {"schema_version": SCHEMA_VERSION, "layers": [_entry(layer) for layer in details]}
+    (folder / DETAILS).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def read_details(folder: Path) -> list[LayerDetails]:
+    """What ``write_details`` wrote.
+
+    Raises:
+        DtmmError: the file is missing or of another version.
+    """
+    path = folder / DETAILS
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DtmmError(f"the artifact has no figures of its layers ({error}); compile it again.", str(path)) from None
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise DtmmError("the artifact is of another version; compile it again.", where=str(path))
+    return [_layer(entry) for entry in record["layers"]]
+
+
+def pattern(kept: np.ndarray) -> dict[str, Any]:
+    """A pattern of filterlets for JSON: its shape [F, KH, KW] and its bits in base64, in C order, first bit highest."""
+    return {"shape": list(kept.shape), "bits": base64.b64encode(np.packbits(kept).tobytes()).decode()}
+
+
+def read_pattern(entry: dict[str, Any]) -> np.ndarray:
+    """The inverse of ``pattern``."""
+    bits = np.frombuffer(base64.b64decode(entry["bits"]), np.uint8)
+    return np.unpackbits(bits, count=prod(entry["shape"])).astype(bool).reshape(entry["shape"])
+
+
+def predict(conv: ConvView, plan: Plan, target: Target) -> int | None:
+    """Instructions of a convolution by the cost model, which knows the ``table`` kernel."""
+    if plan.kernel != "table":
+        return None
+    return round(estimate(conv, plan, isa_of(target.isa, target.vector_bytes), costs_of(target.isa)))
+
+
+def _planned(conv: ConvView, target: Target) -> tuple[int | None, np.ndarray]:
+    return predict(conv, Plan.read(conv.op.attributes["plan"]), target), conv.kept
+
+
+def _function(dispatch: ir.Operation) -> str:
+    (entry_point,) = ir.ArrayAttr(dispatch.attributes["entry_points"])
+    return ir.SymbolRefAttr(entry_point).value[-1]
+
+
+def _stored_bytes(dispatch: ir.Operation) -> tuple[int, int, int]:
+    """Weights, offsets and all other constants of one of our dispatches: the first operand is its input."""
+    weights, offsets, *others = (_tensor_bytes(operand) for operand in list(dispatch.operands)[1:])
+    return weights, offsets, sum(others)
+
+
+def _tensor_bytes(value: ir.Value) -> int:
+    kind = ir.RankedTensorType(value.type)
+    return prod(kind.shape) * getattr(kind.element_type, "width", 8) // 8
+
+
+def _entry(layer: LayerDetails) -> dict[str, Any]:
+    return {**vars(layer), "kept": pattern(layer.kept)}
+
+
+def _layer(entry: dict[str, Any]) -> LayerDetails:
+    return LayerDetails(**{**entry, "kept": read_pattern(entry["kept"])})
