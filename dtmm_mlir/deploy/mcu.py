@@ -20,7 +20,7 @@ from dtmm_mlir.deploy import project
 from dtmm_mlir.deploy.csource import CSource
 from dtmm_mlir.deploy.library import read_library
 from dtmm_mlir.deploy.schedule import Schedule, read_schedule
-from dtmm_mlir.deploy.spans import Spans, read_spans, spans_flags
+from dtmm_mlir.deploy.spans import Spans, read_spans
 from dtmm_mlir.deploy.tools import find_program, run_program
 from dtmm_mlir.deploy.trace import step_name, trace
 from dtmm_mlir.errors import DtmmError
@@ -109,17 +109,21 @@ def build(
 def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Sequence[str]) -> tuple[Schedule, Spans]:
     """Writes the library and the ``.vmfb``; returns the schedule, and what its dispatches touch.
 
-    Compiling stops at ``executable-targets``, whose IR holds the schedule, and goes on from there. The second
-    half runs in a folder of its own and is given relative paths only, as both end up in the ``.vmfb``.
+    Compiling stops at ``executable-sources``, whose IR says what the dispatches touch, and at ``executable-targets``,
+    whose IR holds the schedule, and goes on from there. The last part runs in a folder of its own and is given
+    relative paths only, as both end up in the ``.vmfb``.
     """
     common = [*target.iree_flags(), f"--iree-llvmcpu-static-library-output-path={name}_library.o"]
     with tempfile.TemporaryDirectory(prefix="dtmm-") as temporary:
         folder = Path(temporary)
         half = folder / f"{name}.mlirbc"
-        first = ["--compile-to=executable-targets", "--emit-mlir-bytecode"]  # text would lose the locations
-        dump, sources = spans_flags(flags, folder / "sources")
-        iree_compile.run(module_path, half, [*common, *first, *dump, *flags])
-        spans = read_spans(sources)
+        bytecode = "--emit-mlir-bytecode"  # text would lose the locations
+        to_sources = ["--compile-to=executable-sources", bytecode]
+        to_targets = ["--compile-from=executable-sources", "--compile-to=executable-targets", bytecode]
+        sources = folder / "sources.mlirbc"
+        iree_compile.run(module_path, sources, [*common, *to_sources, *flags])
+        spans = read_spans(ir.Module.parse(sources.read_bytes(), ir.Context()))
+        iree_compile.run(sources, half, [*common, *to_targets, *flags])
         module = ir.Module.parse(half.read_bytes(), ir.Context())
         schedule = read_schedule(module)
         _set_name(module, name)

@@ -1,4 +1,4 @@
-"""Which bytes of its bindings each dispatch touches, read from IREE's sources of the executables.
+"""Which bytes of its bindings each dispatch touches, read from IREE's IR of the executables.
 
 IREE passes whole resources to a dispatch; where in them its tensors lie is in the dispatch's own code.
 """
@@ -9,13 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
-
-DUMP_FLAG = "--iree-hal-dump-executable-sources-to"
 
 _SUBSPAN = "hal.interface.binding.subspan"
 _SHAPED = re.compile(r"(?:memref|tensor)<(?P<shape>(?:\d+x)*)[a-z]+(?P<bits>\d+)")
@@ -46,29 +43,18 @@ class Span:
         return constants[self.constant]
 
 
-def read_spans(folder: Path) -> dict[str, list[Span]]:
-    """The spans of each dispatch function, from the files that ``iree-compile`` dumps with ``DUMP_FLAG``.
+def read_spans(module: ir.Module) -> dict[str, list[Span]]:
+    """The spans of each dispatch function of ``module``, which stopped after IREE's phase ``executable-sources``.
 
     A function with a span that is not understood is left out: nothing but its bindings is known of it.
     """
     spans: dict[str, list[Span]] = {}
-    for path in sorted(folder.glob("*.mlir")):
-        module = ir.Module.parseFile(str(path), ir.Context())
-        for function in walk(module, "func.func"):
-            found = [_span(op) for op in walk(function, _SUBSPAN)]
-            known = [span for span in found if span is not None]
-            if found and len(known) == len(found):
-                spans[ir.StringAttr(function.attributes["sym_name"]).value] = known
+    for function in walk(module, "func.func"):
+        found = [_span(op) for op in walk(function, _SUBSPAN)]
+        known = [span for span in found if span is not None]
+        if found and len(known) == len(found):
+            spans[ir.StringAttr(function.attributes["sym_name"]).value] = known
     return spans
-
-
-def spans_flags(flags: Sequence[str], folder: Path) -> tuple[list[str], Path]:
-    """The flag that dumps the sources and where they go: to ``folder``, or where the user's ``flags`` say."""
-    for flag in flags:
-        key, _, value = flag.partition("=")
-        if f"--{key.lstrip('-')}" == DUMP_FLAG:
-            return [], Path(value)
-    return [f"{DUMP_FLAG}={folder}"], folder
 
 
 def _span(op: ir.Operation) -> Span | None:

@@ -13,7 +13,7 @@ import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
-from dtmm_mlir.dialect.ops import CONV, ConvView
+from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, PackedConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.cost import costs_of, estimate
@@ -59,7 +59,7 @@ class DetailsReader:
 
     def read_plans(self, module: ir.Module) -> None:
         """To be called between ``plan`` and ``pack``."""
-        self._planned = [_planned(ConvView(op), self._target) for op in walk(module, CONV)]
+        self._planned = [_planned(op, self._target) for op in walk(module) if op.name in (CONV, PACKED_CONV)]
         self._older = {_function(op) for op in walk(module, "flow.dispatch")}
 
     def read_dispatches(self, module: ir.Module) -> list[LayerDetails]:
@@ -111,8 +111,28 @@ def predict(conv: ConvView, plan: Plan, target: Target) -> int | None:
     return round(estimate(conv, plan, isa_of(target.isa, target.vector_bytes), costs_of(target.isa)))
 
 
-def _planned(conv: ConvView, target: Target) -> tuple[int | None, np.ndarray]:
-    return predict(conv, Plan.read(conv.op.attributes["plan"]), target), conv.kept
+def packed_pattern(conv: PackedConvView) -> np.ndarray:
+    """[F, KH, KW] bool: which filterlets a packed convolution stores with a weight that is not zero."""
+    g, plan = conv.geometry, Plan.read(conv.op.attributes["plan"])
+    kept = np.zeros((g.f, g.kh, g.kw), bool)
+    if plan.kernel == "depthwise":
+        for values, position in zip(conv.values, conv.positions, strict=True):
+            kept[:, position // g.kw, position % g.kw] = values != 0
+        return kept
+    blocks = np.repeat(np.arange(len(conv.counts)), conv.counts)
+    stored = conv.values.reshape(-1, plan.filters, plan.run_width, g.group_channels).any(axis=3)
+    for block, position, run in zip(blocks, conv.positions, stored, strict=True):
+        first, (ky, kx) = plan.first_filter(int(block), g.f), divmod(int(position), g.kw)
+        kept[first : first + plan.filters, ky, kx : kx + plan.run_width] |= run
+    return kept
+
+
+def _planned(op: ir.Operation, target: Target) -> tuple[int | None, np.ndarray]:
+    """The prediction and the pattern; a convolution that came packed has no prediction."""
+    if op.name == PACKED_CONV:
+        return None, packed_pattern(PackedConvView(op))
+    conv = ConvView(op)
+    return predict(conv, Plan.read(op.attributes["plan"]), target), conv.kept
 
 
 def _function(dispatch: ir.Operation) -> str:

@@ -14,10 +14,15 @@ from elftools.elf.elffile import ELFFile
 import dtmm_mlir
 from dtmm_mlir.artifact import Artifact
 from dtmm_mlir.deploy import qemu
+from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, PackedConvView
 from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.frontends import import_model
+from dtmm_mlir.passes.pipeline import make_step, run_pipeline
 from dtmm_mlir.report import Report, analyze, measure
 from dtmm_mlir.report.data import SCHEMA_FILE, Chip, Gain
-from dtmm_mlir.report.details import DETAILS, pattern, read_pattern
+from dtmm_mlir.report.details import DETAILS, packed_pattern, pattern, read_pattern
 from dtmm_mlir.report.outlook import pruned
 from dtmm_mlir.report.summary import fits, summarize
 
@@ -150,3 +155,14 @@ def test_pruning_is_added_to_what_is_pruned(share: float) -> None:
     result = pruned(kept, share)
     assert not (result & ~kept).any()
     assert result.sum() == min(kept.sum(), round((1 - share) * kept.size))
+
+
+@pytest.mark.parametrize("name", ["resnet12_cifar10", "mobile"])
+def test_patterns_of_packed_convolutions(name: str, models: Path) -> None:
+    folder = models if (models / f"{name}.tflite").exists() else Path(__file__).parents[1] / "models"
+    module = import_model(folder / f"{name}.tflite", create_context(), None)
+    run_pipeline(module, [make_step("filterlet-capture"), make_step("filterlet-plan", "target=cortex-m55")])
+    kept = [ConvView(op).kept for op in walk(module, CONV)]
+    run_pipeline(module, [make_step("filterlet-pack")])
+    for expected, op in zip(kept, walk(module, PACKED_CONV), strict=True):
+        np.testing.assert_array_equal(packed_pattern(PackedConvView(op)), expected)
