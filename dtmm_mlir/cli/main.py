@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from dtmm_mlir.cli.compile import compile_command
+from dtmm_mlir.cli.doctor import doctor_command
 from dtmm_mlir.cli.plugin_path import plugin_path_command
 from dtmm_mlir.cli.program import run_program
 from dtmm_mlir.cli.report import analyze_command, report_command
 from dtmm_mlir.cli.run import run_command
+from dtmm_mlir.cli.targets import targets_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,6 +29,8 @@ command.add_command(compile_command)
 command.add_command(run_command)
 command.add_command(analyze_command)
 command.add_command(report_command)
+command.add_command(targets_command)
+command.add_command(doctor_command)
 command.add_command(plugin_path_command)
 
 

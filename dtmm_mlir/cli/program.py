@@ -82,10 +82,16 @@ def _quiet_libraries() -> None:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{_red('error:')} {' '.join(message.split())}", file=sys.stderr)
     if _is_debugging():
         traceback.print_exc()
     sys.exit(code)
+
+
+def _red(text: str) -> str:
+    """``text`` in red on a terminal, unless the user wants none (https://no-color.org)."""
+    is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\033[1;31m{text}\033[0m" if is_coloured else text
 
 
 def _handle_signals() -> None:

@@ -27,10 +27,24 @@ def find_program(name: str) -> str:
     """
     path = shutil.which(name)
     if path is None:
-        package = _PACKAGES.get(name)
+        package = debian_package(name)
         advice = f"install it, on Debian and Ubuntu with: sudo apt install {package}" if package else "install it"
         raise DtmmError(f"the program {name} is needed for this target and is not on the PATH; {advice}.")
     return path
+
+
+def debian_package(name: str) -> str | None:
+    """The Debian packages with the program ``name`` and what it needs; ``None`` where they are not known."""
+    return _PACKAGES.get(name)
+
+
+def find_library(compiler: str) -> bool:
+    """Whether the cross compiler ``compiler`` has a C library: newlib, or picolibc with its specs."""
+    for name in ("libc.a", "picolibc.specs"):
+        child = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True)
+        if "/" in child.stdout:
+            return True
+    return False
 
 
 def run_program(command: Sequence[str], folder: Path) -> str:
