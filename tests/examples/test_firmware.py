@@ -46,7 +46,7 @@ def test_firmware_classifies(target: str, m55: Artifact, tmp_path: Path) -> None
         run = subprocess.run(command, capture_output=True, text=True)
         assert run.returncode == 0, run.stdout + run.stderr
         assert "warning" not in run.stderr
-        (best,) = re.findall(r"class (\d+)", run.stdout)
+        (best,) = re.findall(r"class (\d+)", run.stdout + run.stderr)
         assert int(best) == places[number]
 
 
