@@ -50,6 +50,11 @@ format: setup ## Format the Python sources
 setup: tools $(INSTALLED) ## Install everything into .venv, and the cross tools where root
 	@:
 
+.PHONY: docs
+docs: setup ## Build the documentation into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo build/site/index.html
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

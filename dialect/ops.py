@@ -87,6 +87,7 @@ class Rescale:
     rounding: Rounding
 
     def attribute(self) -> ir.DictAttr:
+        """The dictionary attribute that ``read`` reads."""
         i32 = ir.IntegerType.get_signless(32)
         return ir.DictAttr.get(
             {
@@ -125,6 +126,7 @@ def clamp_attribute(clamp: Clamp | None) -> ir.Attribute:
 
 
 def read_clamp(attribute: ir.Attribute) -> Clamp | None:
+    """The limits behind a ``clamp`` attribute; ``None`` for ``unit``."""
     if isinstance(attribute, ir.UnitAttr):
         return None
     low, high = ir.ArrayAttr(attribute)

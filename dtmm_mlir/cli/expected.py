@@ -31,6 +31,7 @@ class Expectation:
     written: int
 
     def matches(self, severity: str, line: int | None, message: str) -> bool:
+        """Whether a diagnostic of this severity, line and message is what was expected."""
         if (severity, line) != (self.severity, self.line):
             return False
         if not self.regex:

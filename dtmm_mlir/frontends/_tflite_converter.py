@@ -13,6 +13,7 @@ import sys
 
 
 def main() -> None:
+    """Converts a TFLite file to TOSA bytecode; arguments are both paths and the inputs' shapes as JSON."""
     from tosa_converter_for_tflite import (  # the only public entry that freezes shapes has an underscore
         TosaConverterDebugInfo,
         TosaConverterOutputFormat,

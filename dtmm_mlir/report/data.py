@@ -71,6 +71,7 @@ class Convolution:
         return " ".join([*words, "dense"] if plan.dense else words)
 
     def json(self) -> dict[str, Any]:
+        """Its entry in the report's JSON."""
         g = self.geometry
         return {
             "kind": self.kind,
@@ -130,11 +131,13 @@ class Row:
 
     @property
     def macs_per_instruction(self) -> float | None:
+        """Kept multiply-accumulates per instruction; ``None`` where one of them is not known."""
         if self.convolution is None or not self.cost:
             return None
         return self.convolution.kept_macs / self.cost
 
     def json(self) -> dict[str, Any]:
+        """Its entry in the report's JSON."""
         entry = {name: value for name, value in vars(self).items() if name != "convolution"}
         return {**entry, "convolution": None if self.convolution is None else self.convolution.json()}
 
