@@ -46,6 +46,7 @@ class Conv:
 
     @property
     def geometry(self) -> Geometry:
+        """Its shape."""
         f, kh, kw, _ = self.weights.shape
         n, h, w, c = ir.RankedTensorType(self.input.type).shape
         return Geometry(n, h, w, c, f, kh, kw, self.strides, self.dilations, self.pads, self.groups)
@@ -61,6 +62,7 @@ class Conv:
 
     @property
     def output_element(self) -> ir.Type:
+        """What the result is made of: i8 if rescaled, else the type of the sums."""
         if self.weights.dtype == np.float32:
             return ir.F32Type.get()
         return ir.IntegerType.get_signless(8 if self.rescale else 32)

@@ -54,6 +54,7 @@ class ConvKernel:
 
     @property
     def offsets(self) -> np.ndarray:
+        """[runs] i16, or i32 where they do not fit: from a window's first pixel to each run."""
         offsets = np.array([self.layout.offset(int(p)) for p in self.conv.positions], np.int32)
         return offsets.astype(np.int16) if not offsets.size or offsets.max() < 1 << 15 else offsets
 

@@ -21,6 +21,7 @@ def index(value: Index) -> ir.Value:
 
 
 def add(a: Index, b: Index) -> Index:
+    """The sum; ``arith.addi`` only where it is not known."""
     if isinstance(a, int) and isinstance(b, int):
         return a + b
     if isinstance(a, int) and a == 0:
@@ -31,12 +32,14 @@ def add(a: Index, b: Index) -> Index:
 
 
 def sub(a: Index, b: Index) -> Index:
+    """The difference; ``arith.subi`` only where it is not known."""
     if isinstance(a, int) and isinstance(b, int):
         return a - b
     return arith.subi(index(a), index(b))
 
 
 def mul(a: Index, b: Index) -> Index:
+    """The product; ``arith.muli`` only where it is not known."""
     if isinstance(a, int) and isinstance(b, int):
         return a * b
     if (isinstance(a, int) and a == 0) or (isinstance(b, int) and b == 0):
@@ -49,6 +52,7 @@ def mul(a: Index, b: Index) -> Index:
 
 
 def minimum(a: Index, b: Index) -> Index:
+    """The smaller one, signed; ``arith.minsi`` only where it is not known."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
     return arith.minsi(index(a), index(b))
@@ -86,14 +90,17 @@ def branch(condition: ir.Value, then: Callable[[], None], otherwise: Callable[[]
 
 
 def i32() -> ir.Type:
+    """The type ``i32``."""
     return ir.IntegerType.get_signless(32)
 
 
 def i64() -> ir.Type:
+    """The type ``i64``."""
     return ir.IntegerType.get_signless(64)
 
 
 def vector_type(lanes: int, element: ir.Type) -> ir.VectorType:
+    """``vector<LANESxELEMENT>``."""
     return ir.VectorType.get([lanes], element)
 
 
@@ -106,6 +113,7 @@ def splat(number: int | float, type: ir.Type) -> ir.Value:
 
 
 def broadcast(scalar: ir.Value, type: ir.VectorType) -> ir.Value:
+    """A vector whose lanes all are ``scalar``."""
     return vector.BroadcastOp(type, scalar).result
 
 
@@ -124,6 +132,7 @@ def store(value: ir.Value, buffer: ir.Value, at: Index) -> None:
 
 
 def load_scalar(buffer: ir.Value, at: Index) -> ir.Value:
+    """The element of a flat memref at an index."""
     return memref.LoadOp(buffer, [index(at)]).result
 
 
@@ -133,6 +142,7 @@ def lane(value: ir.Value, position: int) -> ir.Value:
 
 
 def from_lanes(scalars: Sequence[ir.Value]) -> ir.Value:
+    """A vector of the given scalars."""
     return vector.FromElementsOp(vector_type(len(scalars), scalars[0].type), list(scalars)).result
 
 

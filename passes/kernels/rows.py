@@ -69,6 +69,7 @@ class RowLayout:
 
     @property
     def row(self) -> int:
+        """From one row to the next; whole words where pixels have both whole vectors and joined channels."""
         size = self.width * (self.pixel + self.joined)
         return -(-size // _WORD) * _WORD if self.pixel and self.joined else size
 
