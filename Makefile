@@ -87,7 +87,7 @@ $(SOURCES): FORCE | .venv/bin/python
 
 # The C++ compiler comes first: with it the installation builds the plug-in.
 $(INSTALLED): pyproject.toml CMakeLists.txt $(wildcard plugin/*) $(SOURCES) | tools
-	$(BIN)/pip install --quiet --editable '.[torch,tflite,report,dev]'
+	$(BIN)/pip install --quiet --editable '.[torch,tflite,prune,report,dev]'
 	@touch $@
 
 .venv/bin/python:

@@ -8,6 +8,7 @@ from dtmm_mlir.cli.compile import compile_command
 from dtmm_mlir.cli.doctor import doctor_command
 from dtmm_mlir.cli.plugin_path import plugin_path_command
 from dtmm_mlir.cli.program import run_program
+from dtmm_mlir.cli.prune import prune_command
 from dtmm_mlir.cli.report import analyze_command, report_command
 from dtmm_mlir.cli.run import run_command
 from dtmm_mlir.cli.targets import targets_command
@@ -27,6 +28,7 @@ def command() -> None:
 
 command.add_command(compile_command)
 command.add_command(run_command)
+command.add_command(prune_command)
 command.add_command(analyze_command)
 command.add_command(report_command)
 command.add_command(targets_command)

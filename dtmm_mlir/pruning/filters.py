@@ -1,0 +1,95 @@
+"""Removal of whole filters, with everything that depends on them, by torch-pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch_pruning as tp
+from torch import nn
+
+from dtmm_mlir.pruning.importance import Importance, filter_importance
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """Convolutions whose filters go together, because their results are added or run through the same layers.
+
+    Attributes:
+        root: the convolution that names the group.
+        convs: all of them.
+        filters: how many filters each has.
+    """
+
+    root: str
+    convs: tuple[str, ...]
+    filters: int
+
+
+def find_groups(model: nn.Module, example: torch.Tensor) -> list[FilterGroup]:
+    """The groups of ``model`` whose filters can be removed: not those of its output, nor of grouped convolutions.
+
+    Args:
+        example: an input of one image.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    graph = _graph(model, example)
+    found, seen = [], set()
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d) or module.groups > 1 or name in seen:
+            continue
+        group = graph.get_pruning_group(module, tp.prune_conv_out_channels, [0])
+        convs = tuple(
+            dict.fromkeys(
+                names[dependency.target.module]
+                for dependency, _ in group
+                if dependency.handler == tp.prune_conv_out_channels and dependency.target.module in names
+            )
+        )
+        seen |= set(convs)
+        modules = [model.get_submodule(conv) for conv in convs]
+        same = all(isinstance(each, nn.Conv2d) and each.out_channels == module.out_channels for each in modules)
+        if same and graph.check_pruning_group(group) and not _reaches_output(graph, group):
+            found.append(FilterGroup(name, convs, module.out_channels))
+    return found
+
+
+def remove_filters(
+    model: nn.Module, twin: nn.Module, example: torch.Tensor, rates: Mapping[str, float], kind: Importance
+) -> None:
+    """Removes the least important filters of ``model``, in place; at least one stays of each convolution.
+
+    Args:
+        twin: the same network, whose convolutions hold the contributions of ``importance.contributions`` in place of
+            weights; loses the same filters.
+        example: an input of one image.
+        rates: share of the filters to remove, by the root of their group.
+    """
+    for group in find_groups(model, example):
+        count = min(round(rates.get(group.root, 0.0) * group.filters), group.filters - 1)
+        if count <= 0:
+            continue
+        held = {name: twin.get_submodule(name).get_parameter("weight").detach().numpy() for name in group.convs}
+        order = np.argsort(filter_importance(held, kind, group.convs), kind="stable")
+        removed = sorted(order[:count].tolist())
+        for network in (model, twin):
+            conv = network.get_submodule(group.root)
+            _graph(network, example).get_pruning_group(conv, tp.prune_conv_out_channels, removed).prune()
+
+
+def _graph(model: nn.Module, example: torch.Tensor) -> tp.DependencyGraph:
+    return tp.DependencyGraph().build_dependency(model.eval(), example_inputs=example, verbose=False)
+
+
+def _reaches_output(graph: tp.DependencyGraph, group: tp.Group) -> bool:
+    """Whether the filters are the channels of the network's result."""
+    nodes = [dependency.target for dependency, _ in group]
+    consumed = any(dependency.handler != tp.prune_conv_out_channels and _reads(dependency) for dependency, _ in group)
+    return not consumed and any(not node.outputs for node in nodes)
+
+
+def _reads(dependency: tp.Dependency) -> bool:
+    """Whether a layer with weights reads the channels."""
+    return isinstance(dependency.target.module, nn.Conv2d | nn.Linear)

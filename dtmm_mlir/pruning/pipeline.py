@@ -1,0 +1,293 @@
+"""The whole road: measure, score, search, fine-tune, quantize, compile, verify."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from optuna.trial import FrozenTrial
+from torch import nn
+
+import dtmm_mlir
+from dtmm_mlir.artifact import Artifact
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.manifest import tool_versions
+from dtmm_mlir.pruning.budget import Budget
+from dtmm_mlir.pruning.cost import Cost, Predictor
+from dtmm_mlir.pruning.importance import Importance, contributions
+from dtmm_mlir.pruning.layers import find_layers
+from dtmm_mlir.pruning.masks import apply_masks, bake, masks_of
+from dtmm_mlir.pruning.recipe import Recipe
+from dtmm_mlir.pruning.scheduler import Candidate, Method, Sampler, Space, search
+from dtmm_mlir.pruning.stages import Stages
+from dtmm_mlir.quantization import quantize_int8
+from dtmm_mlir.targets import get_target
+
+_ROUNDS = 4
+"""Networks that are fine-tuned and measured before a budget counts as missed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to prune.
+
+    Attributes:
+        target: a microcontroller, see ``dtmm_mlir.targets``.
+        budget: what the network may take; without a limit of the cost, the fewest instructions within ``budget.drop``
+            are looked for.
+        method: what to remove: filterlets, whole filters, or both.
+        importance: ``magnitude``, ``taylor`` or ``fisher``, see ``importance.contributions``.
+        trials: candidates to try.
+        effort: of training each, as a part of fine-tuning.
+        seed: of everything random.
+        sampler: ``tpe`` of Optuna, or DTMM's ``annealing``.
+        storage: URL of a database that workers share; by default a file in the run's folder.
+    """
+
+    target: str = "cortex-m55"
+    budget: Budget = field(default_factory=lambda: Budget(drop=1.0))
+    method: Method = "both"
+    importance: Importance = "taylor"
+    trials: int = 60
+    effort: float = 0.1
+    seed: int = 0
+    sampler: Sampler = "tpe"
+    storage: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A network on the chip.
+
+    Attributes:
+        cost: measured: counted in QEMU, linked, and the arena.
+        host_metric, metric: of the int8 network on the host and in QEMU, in points.
+        float_metric: before quantization.
+    """
+
+    cost: Cost
+    float_metric: float
+    host_metric: float
+    metric: float
+
+    def json(self) -> dict[str, Any]:
+        """As it stands in ``result.json``."""
+        return {**asdict(self.cost), **{k: v for k, v in vars(self).items() if k != "cost"}}
+
+    @staticmethod
+    def read(entry: dict[str, Any]) -> Outcome:
+        """What ``json`` made."""
+        entry = dict(entry)
+        return Outcome(Cost(*(entry.pop(name) for name in ("instructions", "flash", "ram"))), **entry)
+
+
+def prune(
+    recipe: Recipe, settings: Settings, out: str | Path, progress: Callable[[str], None] = lambda step: None
+) -> dict[str, Any]:
+    """Prunes, fine-tunes, quantizes, compiles and verifies the network of ``recipe``.
+
+    ``out`` then holds ``artifact``, the compiled network; ``pruned.pt``, the fine-tuned one; ``study.db``, all trials;
+    and ``result.json``, which is returned. A run that was interrupted goes on where it was, with the same result.
+
+    Args:
+        recipe: the network and its data.
+        settings: budgets among them.
+        out: folder of the run.
+        progress: called with a few words ahead of each step.
+
+    Raises:
+        DtmmError: the budget cannot be met, saying what is nearest; or the folder holds another run.
+    """
+    if get_target(settings.target).is_host:
+        raise DtmmError("pruning is for a microcontroller: instructions are counted in QEMU; name another target.")
+    return _Run(recipe, settings, Path(out), progress).result()
+
+
+class _Run:
+    """One run in its folder."""
+
+    def __init__(self, recipe: Recipe, settings: Settings, out: Path, progress: Callable[[str], None]) -> None:
+        self.recipe, self.settings, self.progress = recipe, settings, progress
+        self.stages = Stages(out, _identity(recipe, settings))
+        self.storage = settings.storage or f"sqlite:///{(out / 'study.db').absolute()}"
+        self.dense = Outcome.read(self.stages.json("dense", self._measure_dense))
+        self.space = self._space()
+
+    def result(self) -> dict[str, Any]:
+        return self.stages.json("result", self._find)
+
+    def _measure_dense(self) -> dict[str, Any]:
+        self.progress("compiling and measuring the network before pruning")
+        return self._measure(copy.deepcopy(self.recipe.model()), "dense").json()
+
+    def _space(self) -> Space:
+        model, example = self.recipe.model(), self.recipe.example()
+        settings = self.settings
+
+        def score() -> dict[str, np.ndarray]:
+            names = [layer.name for layer in find_layers(model, example)]
+            batches = self.recipe.batches()
+            torch.manual_seed(settings.seed)
+            return contributions(model, names, settings.importance, batches, self.recipe.loss, self.progress)
+
+        scores = self.stages.tensors("scores", score)
+        predictor = Predictor.of(model, example, self.dense.cost, get_target(settings.target))
+        return Space(self.recipe, predictor, scores, settings.importance, settings.method)
+
+    def _find(self) -> dict[str, Any]:
+        """Searches and measures until a network keeps the budget; a miss makes the next search aim lower."""
+        budget, tried = self.settings.budget, []
+        aim = budget
+        for round in range(_ROUNDS):
+            trials = self._search(aim, f"{round}")
+            if not trials:
+                break
+            found = self._cheapest(trials) if budget.without_limits() else self._most_accurate(trials)
+            tried.append(found)
+            outcome = Outcome.read(found["measured"])
+            if budget.allows(outcome.cost) and self._keeps_metric(outcome):
+                return self._report(found, trials)
+            aim = _lower(aim, budget, outcome.cost, Cost(**found["predicted"]))
+            if aim == budget or not self._keeps_metric(outcome):
+                break
+        raise self._missed([Outcome.read(each["measured"]) for each in tried])
+
+    def _search(self, budget: Budget, name: str) -> list[FrozenTrial]:
+        return search(
+            self.space,
+            budget,
+            self.settings.trials,
+            effort=self.settings.effort,
+            seed=self.settings.seed,
+            storage=self.storage,
+            name=f"{self.settings.method}-{name}",
+            sampler=self.settings.sampler,
+            progress=self.progress,
+        )
+
+    def _most_accurate(self, trials: list[FrozenTrial]) -> dict[str, Any]:
+        return self._finish(min(trials, key=lambda trial: trial.values[0]))
+
+    def _cheapest(self, trials: list[FrozenTrial]) -> dict[str, Any]:
+        """The cheapest trial whose network keeps the metric, by bisection: dearer ones are taken to keep it too."""
+        low, high, best = 0, len(trials) - 1, None
+        while low <= high:
+            middle = (low + high) // 2
+            found = self._finish(trials[middle])
+            if self._keeps_metric(Outcome.read(found["measured"])):
+                best, high = found, middle - 1
+            else:
+                low = middle + 1
+        return best or self._finish(trials[-1])
+
+    def _keeps_metric(self, outcome: Outcome) -> bool:
+        drop = self.settings.budget.drop
+        return drop is None or outcome.metric >= self.dense.metric - drop
+
+    def _finish(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Fine-tunes, quantizes, compiles and measures the network of a trial."""
+        candidate = Candidate.of(trial.params)
+        key = hashlib.sha256(repr(sorted(trial.params.items())).encode()).hexdigest()[:12]
+
+        def tune() -> nn.Module:
+            self.progress("fine-tuning")
+            model, masks = self.space.build(candidate)
+            apply_masks(model, masks)
+            torch.manual_seed(self.settings.seed)
+            self.recipe.train(model, 1.0)
+            bake(model)
+            return model
+
+        def measure() -> dict[str, Any]:
+            self.progress("quantizing, compiling and measuring")
+            return self._measure(self.stages.tensors(f"tuned-{key}", tune), f"artifact-{key}").json()
+
+        measured = self.stages.json(f"measured-{key}", measure)
+        predicted = trial.user_attrs["cost"]
+        return {
+            "key": key,
+            "rates": trial.params,
+            "loss": trial.values[0],
+            "predicted": predicted,
+            "measured": measured,
+        }
+
+    def _measure(self, model: nn.Module, name: str) -> Outcome:
+        calibration = [x for images, _ in self.recipe.batches() for x in images.split(1)]
+        torch.manual_seed(self.settings.seed)
+        program = quantize_int8(copy.deepcopy(model), calibration)
+        folder = self.stages.fresh_folder(name)
+        artifact = dtmm_mlir.compile(program, target=self.settings.target, out=folder)
+        host = dtmm_mlir.compile(program)
+        example = self.recipe.example().numpy()
+        manifest = artifact.manifest
+        instructions = artifact.execute(example[None]).instructions
+        if instructions is None:
+            raise DtmmError("the instructions were not counted: QEMU is missing or too old; see dtmm-mlir doctor.")
+        cost = Cost(instructions, manifest["flash_bytes"], manifest["arena_bytes"])
+        on_host, on_chip = (self.recipe.metric(_runner(each)) for each in (host, artifact))
+        return Outcome(cost, self.recipe.metric(_torch_runner(model)), on_host, on_chip)
+
+    def _report(self, found: dict[str, Any], trials: list[FrozenTrial]) -> dict[str, Any]:
+        model = self.stages.tensors(f"tuned-{found['key']}", lambda: None)
+        kept = {name: [int(mask.sum()), mask.size] for name, mask in masks_of(model).items()}
+        return {
+            "target": self.settings.target,
+            "budget": asdict(self.settings.budget),
+            "dense": self.dense.json(),
+            "pruned": found["measured"],
+            "predicted": found["predicted"],
+            "rates": found["rates"],
+            "kept_filterlets": kept,
+            "artifact": f"artifact-{found['key']}",
+            "network": f"tuned-{found['key']}.pt",
+            "front": [{"loss": t.values[0], **t.user_attrs["cost"]} for t in trials],
+            "tools": tool_versions(),
+        }
+
+    def _missed(self, outcomes: list[Outcome]) -> DtmmError:
+        if not outcomes:
+            return DtmmError("none of the candidates meets the budget; allow more trials, or raise the budget.")
+        best = max(outcomes, key=lambda outcome: (self.settings.budget.allows(outcome.cost), outcome.metric))
+        return DtmmError(
+            f"no network within the budget and {self.settings.budget.drop} points of {self.dense.metric:.2f} was "
+            f"found; the nearest takes {best.cost.instructions:,} instructions, {best.cost.flash:,} bytes of flash and "
+            f"{best.cost.ram:,} of RAM and reaches {best.metric:.2f}. Raise the budget, allow a larger drop, or more "
+            "trials."
+        )
+
+
+def _lower(aim: Budget, budget: Budget, measured: Cost, predicted: Cost) -> Budget:
+    """``aim`` made smaller by how much more was measured than predicted, where that broke the budget."""
+    changes = {}
+    for name, limit in budget.limits().items():
+        if getattr(measured, name) > limit:
+            factor = getattr(predicted, name) / getattr(measured, name)
+            changes[name] = int(min(limit * factor, getattr(aim, name)) * 0.99)
+    return replace(aim, **changes)
+
+
+def _runner(artifact: Artifact) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda inputs: np.asarray(artifact.execute(inputs).outputs[0])
+
+
+def _torch_runner(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    def run(inputs: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model.eval()(torch.from_numpy(np.concatenate(list(inputs)))).numpy()
+
+    return run
+
+
+def _identity(recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    """What the results of a run depend on, as far as it can be told."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(recipe.model().state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return {"settings": asdict(settings), "network": digest.hexdigest(), "tools": tool_versions()}

@@ -1,0 +1,217 @@
+"""The search for how much to prune where."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from torch import nn
+
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.pruning.annealing import AnnealingSampler
+from dtmm_mlir.pruning.budget import Budget
+from dtmm_mlir.pruning.cost import Cost, Predictor
+from dtmm_mlir.pruning.filters import find_groups, remove_filters
+from dtmm_mlir.pruning.importance import Importance, importance
+from dtmm_mlir.pruning.layers import find_layers
+from dtmm_mlir.pruning.masks import apply_masks
+from dtmm_mlir.pruning.recipe import Recipe
+from dtmm_mlir.pruning.structure import choose_mask, choose_shares
+
+Method = Literal["both", "filterlets", "filters"]
+METHODS: tuple[Method, ...] = ("both", "filterlets", "filters")
+Sampler = Literal["tpe", "annealing"]
+SAMPLERS: tuple[Sampler, ...] = ("tpe", "annealing")
+
+_MOST_FILTERS = 0.75
+"""Share of a group's filters that is removed at most."""
+_MOST_IMPORTANCE = 0.8
+"""Share of a layer's importance that its filterlets lose at most."""
+_FIRST = (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.55, 0.4)
+"""Shares of the whole importance that a search begins with."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How much to prune where.
+
+    Attributes:
+        filters: share of the filters to remove, by the root of their group.
+        lost: share of the importance that pruned filterlets may have, by layer.
+    """
+
+    filters: Mapping[str, float]
+    lost: Mapping[str, float]
+
+    @staticmethod
+    def of(parameters: Mapping[str, float]) -> Candidate:
+        """From the parameters of a trial."""
+        kinds: dict[str, dict[str, float]] = {"filters": {}, "lost": {}}
+        for name, value in parameters.items():
+            kind, _, layer = name.partition("/")
+            kinds[kind][layer] = value
+        return Candidate(**kinds)
+
+
+class Space:
+    """Builds pruned versions of a recipe's network and predicts what they cost.
+
+    Args:
+        scores: of ``importance.contributions``.
+    """
+
+    def __init__(
+        self, recipe: Recipe, predictor: Predictor, scores: Mapping[str, np.ndarray], kind: Importance, method: Method
+    ) -> None:
+        self.recipe, self.predictor, self.kind = recipe, predictor, kind
+        self._model, self._example = recipe.model(), recipe.example()
+        self._twin = copy.deepcopy(self._model)
+        for name, array in scores.items():
+            self._twin.get_submodule(name).get_parameter("weight").data = torch.from_numpy(array).float()
+        groups = find_groups(self._model, self._example) if method != "filterlets" else []
+        layers = list(scores) if method != "filters" else []
+        self.most = {f"filters/{group.root}": _MOST_FILTERS for group in groups}
+        self.most |= {f"lost/{name}": _MOST_IMPORTANCE for name in layers}
+
+    def build(self, candidate: Candidate) -> tuple[nn.Module, dict[str, np.ndarray]]:
+        """The network without the candidate's filters, and the masks of its filterlets, not applied yet."""
+        model, twin = copy.deepcopy(self._model), copy.deepcopy(self._twin)
+        remove_filters(model, twin, self._example, candidate.filters, self.kind)
+        masks = {}
+        for layer in find_layers(model, self._example):
+            lost = candidate.lost.get(layer.name, 0.0)
+            if lost > 0:
+                held = twin.get_submodule(layer.name).get_parameter("weight").detach().double().numpy()
+                scores = importance(held, self.kind)
+                if scores.any():
+                    masks[layer.name] = choose_mask(scores, 1 - lost, layer.geometry, self.predictor.costs)
+        return model, masks
+
+    def cost(self, candidate: Candidate) -> Cost:
+        """Predicted, in milliseconds."""
+        model, masks = self.build(candidate)
+        return self.predictor(model, self._example, masks)
+
+    def first(self) -> list[dict[str, float]]:
+        """Parameters to begin with: importance given up where that saves most, or filters at one rate."""
+        layers = [layer for layer in self.predictor.layers if f"lost/{layer.name}" in self.most]
+        scores = {
+            layer.name: importance(
+                self._twin.get_submodule(layer.name).get_parameter("weight").detach().double().numpy(), self.kind
+            )
+            for layer in layers
+        }
+        found = []
+        for share in _FIRST:
+            point = {name: 0.0 if layers else (1 - share) * most for name, most in self.most.items()}
+            if layers and share < 1:
+                chosen = choose_shares(scores, share, layers, self.predictor.costs)
+                point |= {f"lost/{name}": min(1 - kept, _MOST_IMPORTANCE) for name, kept in chosen.items()}
+            found.append(point)
+        return found
+
+    def smallest(self) -> Cost:
+        """The cost of the most that the search would prune."""
+        return self.cost(Candidate.of(self.most))
+
+
+def search(
+    space: Space,
+    budget: Budget,
+    trials: int,
+    *,
+    effort: float,
+    seed: int,
+    storage: str,
+    name: str,
+    sampler: Sampler = "tpe",
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[FrozenTrial]:
+    """Tries candidates until the study has ``trials``; goes on where an earlier or another process has left it.
+
+    A trial's values are the loss on validation data after a short training, and the predicted instructions.
+
+    Args:
+        effort: of that training, see ``Recipe.train``.
+        storage: database URL of the study, such as ``sqlite:///study.db``.
+        name: of the study.
+
+    Returns:
+        The trials within the budget that no other one beats in both values, fewest instructions first.
+
+    Raises:
+        DtmmError: no network that the search could find meets the budget.
+    """
+    _reject_impossible(space, budget)
+    study = optuna.create_study(
+        storage=storage, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
+    )
+    if not study.trials:
+        for point in space.first():
+            study.enqueue_trial(point, skip_if_exists=True)
+    while (done := len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))) < trials:
+        progress(f"trial {done + 1} of {trials}")
+        study.sampler = _sampler(sampler, budget, seed * 1_000_003 + done)
+        study.optimize(lambda trial: _evaluate(trial, space, budget, effort, seed), n_trials=1)
+    return front(study.get_trials(states=[TrialState.COMPLETE]))
+
+
+def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The feasible trials that no other one beats in both values, by instructions."""
+    feasible = [trial for trial in trials if max(trial.user_attrs["excess"], default=0) <= 0]
+    chosen: list[FrozenTrial] = []
+    for trial in sorted(feasible, key=lambda t: (t.values[1], t.values[0], t.number)):
+        if not chosen or trial.values[0] < chosen[-1].values[0]:
+            chosen.append(trial)
+    return chosen
+
+
+def _evaluate(trial: optuna.Trial, space: Space, budget: Budget, effort: float, seed: int) -> tuple[float, float]:
+    parameters = {name: trial.suggest_float(name, 0.0, most) for name, most in space.most.items()}
+    model, masks = space.build(Candidate.of(parameters))
+    cost = space.predictor(model, space.recipe.example(), masks)
+    trial.set_user_attr("cost", vars(cost))
+    trial.set_user_attr("excess", budget.excess(cost))
+    apply_masks(model, masks)
+    torch.manual_seed(seed)
+    if effort > 0:
+        space.recipe.train(model, effort)
+    return space.recipe.validate(model), float(cost.instructions)
+
+
+def _sampler(kind: Sampler, budget: Budget, seed: int) -> optuna.samplers.BaseSampler:
+    if kind == "annealing":
+        return AnnealingSampler(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        constraints = None if budget.without_limits() else _excess
+        return optuna.samplers.TPESampler(seed=seed, constraints_func=constraints, multivariate=True)
+
+
+def _excess(trial: FrozenTrial) -> Sequence[float]:
+    return trial.user_attrs["excess"]
+
+
+def _reject_impossible(space: Space, budget: Budget) -> None:
+    least = space.smallest()
+    if budget.allows(least):
+        return
+    asked = ", ".join(f"{value:,} {_UNITS[name]}" for name, value in budget.limits().items())
+    nearest: dict[str, Any] = vars(least)
+    possible = ", ".join(f"{nearest[name]:,} {_UNITS[name]}" for name in budget.limits())
+    raise DtmmError(
+        f"the budget ({asked}) cannot be met by pruning this network: with as much pruned as the search would, it is "
+        f"predicted to take {possible}. Raise the budget to that or more, or begin with a smaller network."
+    )
+
+
+_UNITS = {"instructions": "instructions", "flash": "bytes of flash", "ram": "bytes of RAM"}

@@ -1,0 +1,108 @@
+"""Masks that kernels can make use of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+
+from dtmm_mlir.dialect.ops import Geometry
+from dtmm_mlir.pruning.cost import LayerCosts
+from dtmm_mlir.pruning.layers import Layer
+
+_SHARING = (1, 2, 4)
+"""Neighbouring filters that keep the same positions."""
+
+_SHARES = (1.0, 0.99, 0.97, 0.95, 0.92, 0.9, 0.87, 0.83, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+"""Shares of a layer's importance that are tried."""
+
+
+def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
+    """The fewest filterlets that keep ``share`` of the importance.
+
+    Args:
+        importance: [F, KH, KW], at least zero.
+
+    Returns:
+        [F, KH, KW] bool.
+    """
+    return _mask(importance, share, 1, 1)
+
+
+def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs: LayerCosts) -> np.ndarray:
+    """The mask of the fewest instructions, among some that keep ``share`` of the importance.
+
+    A kernel computes blocks of filters together and walks the positions that any filter of the block keeps, so filters
+    of a block better share them; and runs of neighbouring positions share inputs. Tried are filterlets of 1, 2 and 4
+    neighbouring filters together, each at single positions and in whole kernel rows, those of the largest importance
+    first. What costs nothing more, because the block computes it anyway, is kept as well.
+
+    Args:
+        importance: [F, KH, KW], at least zero.
+        share: of its sum.
+        geometry: of the convolution.
+        costs: of its target.
+
+    Returns:
+        [F, KH, KW] bool.
+    """
+    widths = sorted({1, geometry.kw})
+    masks = [_mask(importance, share, filters, width) for filters, width in product(_SHARING, widths)]
+    return min(masks, key=lambda mask: costs(geometry, mask))
+
+
+def choose_shares(
+    importances: Mapping[str, np.ndarray], share: float, layers: Sequence[Layer], costs: LayerCosts
+) -> dict[str, float]:
+    """How much of each layer's importance to keep, so that all keep ``share`` and take the fewest instructions.
+
+    Importance is given up where an instruction costs least of it: each layer takes the share that minimises its
+    instructions plus a price times the importance it loses, with the one price that keeps enough.
+
+    Args:
+        importances: by layer, [F, KH, KW], at least zero, of one scale.
+        share: of the sum over all layers.
+    """
+    lost, taken = [], []
+    for layer in layers:
+        scores = importances[layer.name]
+        masks = [choose_mask(scores, each, layer.geometry, costs) for each in _SHARES]
+        lost.append([scores.sum() - scores[mask].sum() for mask in masks])
+        taken.append([costs(layer.geometry, mask)[0] for mask in masks])
+    allowed = (1 - share) * sum(scores.sum() for scores in importances.values())
+    picked = _cheapest(np.array(lost), np.array(taken, np.float64), allowed)
+    return {layer.name: _SHARES[index] for layer, index in zip(layers, picked, strict=True)}
+
+
+def _cheapest(lost: np.ndarray, taken: np.ndarray, allowed: float) -> np.ndarray:
+    """The column of each row that makes the sum of ``taken`` small while that of ``lost`` stays within ``allowed``."""
+    rows = np.arange(len(lost))
+    low, high = 0.0, 1e-9
+    while lost[rows, (taken + high * lost).argmin(axis=1)].sum() > allowed:
+        high *= 4
+        if high > 1e30:
+            return np.zeros(len(lost), int)
+    for _ in range(60):
+        price = (low + high) / 2
+        if lost[rows, (taken + price * lost).argmin(axis=1)].sum() > allowed:
+            low = price
+        else:
+            high = price
+    return (taken + high * lost).argmin(axis=1)
+
+
+def _mask(importance: np.ndarray, share: float, filters: int, width: int) -> np.ndarray:
+    """Keeps units of ``filters`` by ``width`` along kx, the most important first."""
+    f, kh, kw = importance.shape
+    padded = np.pad(importance, ((0, -f % filters), (0, 0), (0, -kw % width)))
+    shape = padded.shape[0] // filters, filters, kh, padded.shape[2] // width, width
+    units = padded.reshape(shape).sum(axis=(1, 4))
+    order = np.argsort(-units, axis=None, kind="stable")
+    reached = np.cumsum(units.reshape(-1)[order])
+    goal = share * reached[-1]
+    count = units.size if share >= 1 else int(np.searchsorted(reached, goal * (1 - 1e-12))) + 1
+    kept = np.zeros(units.size, bool)
+    kept[order[:count]] = True
+    whole = np.broadcast_to(kept.reshape(units.shape)[:, None, :, :, None], shape)
+    return np.ascontiguousarray(whole.reshape(padded.shape)[:f, :, :kw])
