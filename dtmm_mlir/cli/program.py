@@ -78,7 +78,8 @@ def _quiet_libraries() -> None:
     """Silences what torch and its relatives say about themselves, which no user of ours can do anything about."""
     warnings.simplefilter("ignore")
     os.environ.setdefault("TORCH_LOGS", "-all")  # errors only
-    logging.getLogger("torchao").setLevel(logging.ERROR)
+    for name in ("torchao", "torchao.kernel", "optuna", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

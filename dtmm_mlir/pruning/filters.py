@@ -67,16 +67,17 @@ def remove_filters(
         example: an input of one image.
         rates: share of the filters to remove, by the root of their group.
     """
-    for group in find_groups(model, example):
+    graphs = [(network, _graph(network, example)) for network in (model, twin)] if any(rates.values()) else []
+    for group in find_groups(model, example) if graphs else []:
         count = min(round(rates.get(group.root, 0.0) * group.filters), group.filters - 1)
         if count <= 0:
             continue
         held = {name: twin.get_submodule(name).get_parameter("weight").detach().numpy() for name in group.convs}
         order = np.argsort(filter_importance(held, kind, group.convs), kind="stable")
         removed = sorted(order[:count].tolist())
-        for network in (model, twin):
+        for network, graph in graphs:
             conv = network.get_submodule(group.root)
-            _graph(network, example).get_pruning_group(conv, tp.prune_conv_out_channels, removed).prune()
+            graph.get_pruning_group(conv, tp.prune_conv_out_channels, removed).prune()
 
 
 def _graph(model: nn.Module, example: torch.Tensor) -> tp.DependencyGraph:

@@ -25,7 +25,7 @@ class FilterletMask(nn.Module):
 
     def __init__(self, mask: np.ndarray) -> None:
         super().__init__()
-        self.register_buffer("mask", torch.from_numpy(np.asarray(mask))[:, None].float())
+        self.register_buffer("mask", torch.tensor(mask)[:, None].float())
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """``weight`` [F, C, KH, KW] with zeros where the mask is false."""

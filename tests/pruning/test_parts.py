@@ -1,0 +1,163 @@
+"""Importance, masks, removed filters, structure and predicted costs."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_pruning")
+
+from torch import nn  # noqa: E402
+from torch.nn.utils import prune as torch_prune  # noqa: E402
+
+from dtmm_mlir.pruning import IMPORTANCES, ImageClassifier, apply_masks, bake, choose_mask, importance, masks_of  # noqa: E402
+from dtmm_mlir.pruning.cost import Cost, LayerCosts, Predictor  # noqa: E402
+from dtmm_mlir.pruning.filters import find_groups, remove_filters  # noqa: E402
+from dtmm_mlir.pruning.importance import contributions  # noqa: E402
+from dtmm_mlir.pruning.layers import find_layers  # noqa: E402
+from dtmm_mlir.pruning.structure import choose_shares, plain_mask  # noqa: E402
+from dtmm_mlir.targets import get_target  # noqa: E402
+
+M55 = get_target("cortex-m55")
+
+
+def scores_of(recipe: ImageClassifier, kind: str) -> dict[str, np.ndarray]:
+    names = [layer.name for layer in find_layers(recipe.model(), recipe.example())]
+    return contributions(recipe.model(), names, kind, recipe.batches(), recipe.loss)
+
+
+def test_layers_in_the_order_they_run(recipe: ImageClassifier) -> None:
+    layers = find_layers(recipe.model(), recipe.example())
+    assert [layer.name for layer in layers] == ["stem.0", "first.0", "second.0"]
+    assert [(g.h, g.c, g.f, g.pads) for g in (layer.geometry for layer in layers)] == [
+        (8, 1, 8, (1, 1, 1, 1)),
+        (8, 8, 12, (1, 1, 1, 1)),
+        (8, 12, 8, (1, 1, 1, 1)),
+    ]
+
+
+@pytest.mark.parametrize("kind", IMPORTANCES)
+def test_importance_is_what_its_name_says(recipe: ImageClassifier, kind: str) -> None:
+    scores = importance(scores_of(recipe, kind)["first.0"], kind)
+    assert scores.shape == (12, 3, 3)
+    assert (scores >= 0).all()
+    weight = recipe.model().first[0].weight
+    if kind == "magnitude":
+        np.testing.assert_allclose(scores, weight.detach().norm(dim=1).numpy(), rtol=1e-5)
+        return
+    position = (3, 1, 2)
+    changes = []
+    for batch in recipe.batches():
+        gradient = torch.autograd.grad(recipe.loss(recipe.model().eval(), batch), weight)[0]
+        changes.append((weight * gradient)[3, :, 1, 2].detach().double().numpy())
+    sums = np.sum(changes, axis=0) if kind == "taylor" else np.sum(np.square(changes), axis=0)
+    assert scores[position] == pytest.approx(abs(sums.sum()), rel=1e-4)
+
+
+def test_taylor_predicts_a_small_change_of_the_loss(recipe: ImageClassifier) -> None:
+    """The loss of all batches without a filterlet changes by about its importance."""
+    model, batches = recipe.model().eval(), list(recipe.batches())
+    scores = importance(scores_of(recipe, "taylor")["second.0"], "taylor")
+    position = np.unravel_index(np.argsort(scores, axis=None)[scores.size // 2], scores.shape)
+    weight = model.second[0].weight
+
+    def total() -> float:
+        with torch.no_grad():
+            return sum(float(recipe.loss(model, batch)) for batch in batches)
+
+    before = total()
+    with torch.no_grad():
+        weight[position[0], :, position[1], position[2]] *= 0.99
+    assert abs(total() - before) == pytest.approx(0.01 * scores[position], rel=0.3, abs=2e-5)
+
+
+def test_pruned_filterlets_stay_zero_in_training(recipe: ImageClassifier) -> None:
+    model = recipe.model()
+    mask = np.random.default_rng(0).random((12, 3, 3)) < 0.4
+    apply_masks(model, {"first.0": mask})
+    recipe.train(model, 0.3)
+    bake(model)
+    assert type(model.first[0]) is nn.Conv2d
+    assert "weight" in dict(model.first[0].named_parameters())
+    np.testing.assert_array_equal(masks_of(model)["first.0"], mask)
+    assert masks_of(model)["second.0"].all()
+
+
+def test_masks_of_torch_are_baked(recipe: ImageClassifier) -> None:
+    model = recipe.model()
+    torch_prune.ln_structured(model.first[0], "weight", 0.5, n=2, dim=0)
+    bake(model)
+    assert not torch_prune.is_pruned(model.first[0])
+    assert masks_of(model)["first.0"].any(axis=(1, 2)).sum() == 6
+
+
+def test_filters_go_with_everything_that_depends_on_them(recipe: ImageClassifier) -> None:
+    model, example = recipe.model(), recipe.example()
+    groups = {group.root: group for group in find_groups(model, example)}
+    assert groups["stem.0"].convs == ("stem.0", "second.0")  # their results are added
+    assert groups["first.0"].convs == ("first.0",)
+    scores = scores_of(recipe, "taylor")
+    twin = copy.deepcopy(model)
+    for name, array in scores.items():
+        twin.get_submodule(name).weight.data = torch.from_numpy(array).float()
+    least = importance(scores["first.0"], "taylor").sum(axis=(1, 2)).argsort()[:3]
+    before = model.first[0].weight.detach().clone()
+    remove_filters(model, twin, example, {"first.0": 0.25}, "taylor")
+    stays = [f for f in range(12) if f not in least]
+    assert torch.equal(model.first[0].weight, before[stays])
+    remove_filters(model, twin, example, {"stem.0": 0.5}, "taylor")
+    assert model(example).shape == (1, 4)
+    assert model.first[0].weight.shape == (9, 4, 3, 3)
+    assert model.second[0].weight.shape == (4, 9, 3, 3)
+    assert model.classify.in_features == 4 * 4
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95, 1.0])
+def test_masks_keep_the_share_they_are_asked_for(share: float) -> None:
+    scores = np.random.default_rng(1).gamma(0.4, size=(11, 3, 3))
+    shape = find_layers(nn.Sequential(nn.Conv2d(20, 11, 3, padding=1)), torch.zeros(1, 20, 9, 9))[0].geometry
+    costs = LayerCosts(M55)
+    plain, chosen = plain_mask(scores, share), choose_mask(scores, share, shape, costs)
+    for mask in (plain, chosen):
+        assert scores[mask].sum() >= share * scores.sum() * (1 - 1e-9)
+    assert scores[plain].sum() - scores[plain].min() < share * scores.sum() or plain.all()
+    assert costs(shape, chosen)[0] <= costs(shape, plain)[0]
+
+
+def test_shares_give_up_importance_where_it_saves_most() -> None:
+    """Two equal layers, one at 16 times the positions: that one loses more."""
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.MaxPool2d(4), nn.Conv2d(16, 16, 3, padding=1))
+    layers = find_layers(model, torch.zeros(1, 16, 16, 16))
+    scores = np.random.default_rng(2).gamma(0.4, size=(16, 3, 3))
+    shares = choose_shares({"0": scores, "2": scores}, 0.8, layers, LayerCosts(M55))
+    assert shares["0"] < shares["2"]
+    assert shares["0"] + shares["2"] >= 1.6 - 1e-9
+
+
+def test_structure_saves_at_the_same_importance(recipe: ImageClassifier) -> None:
+    layers = find_layers(recipe.model(), recipe.example())
+    scores = {name: importance(array, "taylor") for name, array in scores_of(recipe, "taylor").items()}
+    costs = LayerCosts(M55)
+    shares = choose_shares(scores, 0.8, layers, costs)
+    chosen = {x.name: choose_mask(scores[x.name], shares[x.name], x.geometry, costs) for x in layers}
+    plain = {name: plain_mask(array, 0.8) for name, array in scores.items()}
+    kept, total = (sum(array[m].sum() for array, m in zip(scores.values(), masks, strict=True)) for masks in (
+        [chosen[name] for name in scores], [np.ones_like(a, bool) for a in scores.values()]
+    ))  # fmt: skip
+    assert kept >= 0.8 * total * (1 - 1e-9)
+    taken = [sum(costs(x.geometry, masks[x.name])[0] for x in layers) for masks in (chosen, plain)]
+    assert taken[0] < taken[1]
+
+
+def test_prediction_of_the_network_itself_is_what_was_measured(recipe: ImageClassifier) -> None:
+    measured = Cost(123_456, 70_000, 5_000)
+    predict = Predictor.of(recipe.model(), recipe.example(), measured, M55)
+    assert predict(recipe.model(), recipe.example(), {}) == measured
+    half = np.zeros((12, 3, 3), bool)
+    half[::2] = True
+    pruned = predict(recipe.model(), recipe.example(), {"first.0": half})
+    assert pruned.instructions < measured.instructions
+    assert pruned.flash < measured.flash

@@ -1,0 +1,174 @@
+"""The search, and the whole road to a measured network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+optuna = pytest.importorskip("optuna")
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_pruning")
+
+import dtmm_mlir  # noqa: E402
+from dtmm_mlir.errors import DtmmError  # noqa: E402
+from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, prune  # noqa: E402
+from dtmm_mlir.pruning.cost import Cost, Predictor  # noqa: E402
+from dtmm_mlir.pruning.importance import contributions  # noqa: E402
+from dtmm_mlir.pruning.scheduler import METHODS, SAMPLERS, Candidate, Space, search  # noqa: E402
+from dtmm_mlir.targets import get_target  # noqa: E402
+
+M55 = get_target("cortex-m55")
+MEASURED = Cost(200_000, 60_000, 4_000)
+
+needs_qemu = pytest.mark.skipif(
+    not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm", "cc"))),
+    reason="needs the cross compiler, QEMU and a C compiler",
+)
+
+
+def space_of(recipe: ImageClassifier, method: str = "both") -> Space:
+    predictor = Predictor.of(recipe.model(), recipe.example(), MEASURED, M55)
+    names = [layer.name for layer in predictor.layers]
+    scores = contributions(recipe.model(), names, "taylor", recipe.batches(), recipe.loss)
+    return Space(recipe, predictor, scores, "taylor", method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_prune_what_they_say(recipe: ImageClassifier, method: str) -> None:
+    space = space_of(recipe, method)
+    kinds = {name.partition("/")[0] for name in space.most}
+    assert kinds == {"both": {"filters", "lost"}, "filterlets": {"lost"}, "filters": {"filters"}}[method]
+    assert space.smallest().instructions < MEASURED.instructions
+    assert all(set(point) == set(space.most) for point in space.first())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_search_keeps_the_budget_and_resumes(recipe: ImageClassifier, tmp_path: Path, sampler: str) -> None:
+    budget = Budget(instructions=180_000)
+    fronts = []
+    for name, steps in (("whole", [11]), ("resumed", [10, 11])):
+        storage = f"sqlite:///{tmp_path / name}.db"
+        for trials in steps:
+            found = search(
+                space_of(recipe), budget, trials, effort=0, seed=3, storage=storage, name="s", sampler=sampler
+            )
+        fronts.append([(trial.values, trial.params) for trial in found])
+    assert fronts[0] == fronts[1]
+    assert fronts[0]
+    assert all(values[1] <= 180_000 for values, _ in fronts[0])
+    losses = [values[0] for values, _ in fronts[0]]
+    assert losses == sorted(losses, reverse=True)  # fewer instructions cost accuracy
+
+
+def test_workers_share_a_study(recipe: ImageClassifier, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    for seed, trials in ((0, 9), (1, 12)):
+        search(space_of(recipe), Budget(), trials, effort=0, seed=seed, storage=storage, name="s")
+    study = optuna.load_study(storage=storage, study_name="s")
+    assert len(study.trials) == 12
+
+
+def test_impossible_budget_names_the_nearest(recipe: ImageClassifier, tmp_path: Path) -> None:
+    with pytest.raises(DtmmError, match=r"\(1,000 instructions\) cannot be met.*predicted to take [\d,]+ instructions"):
+        search(
+            space_of(recipe),
+            Budget(instructions=1000),
+            5,
+            effort=0,
+            seed=0,
+            storage=f"sqlite:///{tmp_path}/s.db",
+            name="s",
+        )
+
+
+def test_candidate_of_parameters() -> None:
+    candidate = Candidate.of({"filters/a.0": 0.5, "lost/b": 0.1})
+    assert candidate == Candidate({"a.0": 0.5}, {"b": 0.1})
+
+
+@needs_qemu
+def test_whole_road(recipe: ImageClassifier, tmp_path: Path) -> None:
+    dense = Settings(trials=10, effort=0.1, budget=Budget(drop=100.0, instructions=10**9))
+    settings = replace(dense, budget=Budget(instructions=60_000, drop=100.0))
+    result = prune(recipe, settings, tmp_path / "run")
+    assert result["pruned"]["instructions"] <= 60_000 < result["dense"]["instructions"]
+    assert result["pruned"]["host_metric"] == result["pruned"]["metric"]
+    artifact = dtmm_mlir.load(tmp_path / "run" / result["artifact"])
+    assert artifact.manifest["flash_bytes"] == result["pruned"]["flash"]
+    kept = sum(layer["kept_filterlets"] for layer in artifact.manifest["layers"])
+    assert kept < sum(layer["total_filterlets"] for layer in artifact.manifest["layers"])
+    assert prune(recipe, settings, tmp_path / "run") == result
+    with pytest.raises(DtmmError, match="a run with other settings"):
+        prune(recipe, dense, tmp_path / "run")
+
+
+def test_folder_of_something_else(recipe: ImageClassifier, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DtmmError, match="holds no run"):
+        prune(recipe, Settings(), tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+RECIPE = """
+import torch  # noqa: E402
+torch.set_num_threads(1)
+from tests.pruning.conftest import Residual, corners  # noqa: E402
+from dtmm_mlir.pruning import ImageClassifier  # noqa: E402
+
+def make():
+    torch.manual_seed(0)
+    return ImageClassifier(Residual(), corners(128, 0), corners(64, 1), corners(32, 2), epochs=2)
+"""
+
+
+@needs_qemu
+def test_killed_and_run_again(tmp_path: Path) -> None:
+    """A run that is killed as soon as its search has begun ends, when it is run again, as one that was not."""
+    (tmp_path / "mine.py").write_text(RECIPE)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    program = [sys.executable, "-m", "dtmm_mlir.cli.main", "prune", "mine:make", "--trials", "9"]
+    program += ["--drop", "100", "--instructions", "60000", "--effort", "0.2", "-o"]
+    results = []
+    for name in ("killed", "whole"):
+        command = [*program, name]
+        if name == "killed":
+            child = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+            while child.poll() is None and not (tmp_path / name / "study.db").exists():
+                time.sleep(0.05)
+            time.sleep(1)
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert finished.returncode == 0, finished.stderr
+        results.append(json.loads((tmp_path / name / "result.json").read_text()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere:make"], "cannot be imported"),
+        (["mine"], "write module:function"),
+        (["mine:nothing"], "cannot be imported"),
+        (["mine:no_recipe"], "is no recipe: it lacks model"),
+        (["mine:make", "--target", "host"], "name another target"),
+        (["mine:make", "--method", "magic"], "none of both, filterlets, filters"),
+    ],
+)
+def test_wrong_command_lines(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "mine.py").write_text(RECIPE + "\n\ndef no_recipe():\n    return 3\n")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "dtmm_mlir.cli.main", "prune", *arguments, "-o", "out"]
+    child = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    assert child.returncode in (1, 2)
+    assert message in " ".join(child.stderr.split())
+    assert not (tmp_path / "out").exists()
