@@ -80,6 +80,7 @@ def analyze_command(
     from dtmm_mlir.cli.arrays import read_array
     from dtmm_mlir.report import analyze
 
+    _check_files(**outputs)
     inputs = [read_array(path) for path in example_inputs] or None
     with progress() as tell:
         report = analyze(model, target, example_inputs=inputs, optimize=optimize, plans=plans, progress=tell)
@@ -105,6 +106,7 @@ def report_command(folder: str, inputs: tuple[Path, ...], **outputs: Any) -> Non
     from dtmm_mlir.cli.arrays import read_array
     from dtmm_mlir.report import measure
 
+    _check_files(**outputs)
     arrays = [read_array(path) for path in inputs] or None
     with progress() as tell:
         report = measure(folder, arrays, progress=tell)
@@ -123,11 +125,11 @@ def _write(
     if html is not None:
         from dtmm_mlir.report.html import page
 
-        _write_text(html, page(report))
+        html.write_text(page(report))
     if model_explorer is not None:
         from dtmm_mlir.report.model_explorer import node_data
 
-        _write_text(model_explorer, json.dumps(node_data(report), indent=2) + "\n")
+        model_explorer.write_text(json.dumps(node_data(report), indent=2) + "\n")
     if as_json:
         click.echo(json.dumps(report.json()))
     else:
@@ -152,8 +154,9 @@ def _on_chip(report: Report, flash: int | None, ram: int | None) -> Report:
     return replace(report, chip=chip)
 
 
-def _write_text(path: Path, text: str) -> None:
+def _check_files(html: Path | None, model_explorer: Path | None, **_: Any) -> None:
+    """Says what cannot be written before anything takes its time."""
     from dtmm_mlir.cli.arrays import check_writable
 
-    check_writable(path)
-    path.write_text(text)
+    for path in filter(None, (html, model_explorer)):
+        check_writable(path)

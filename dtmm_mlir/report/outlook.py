@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import get_args
 
@@ -27,6 +27,9 @@ _MOST_LAYERS = 8
 _LEAST_COST = 0.02
 _SEED = 0
 
+_Figures = tuple[int, int]
+"""Predicted instructions and stored bytes of a convolution."""
+
 
 def with_outlook(report: Report, optimize: str = "balanced") -> Report:
     """``report`` with its goals and gains filled in.
@@ -35,27 +38,29 @@ def with_outlook(report: Report, optimize: str = "balanced") -> Report:
         optimize: what the kernels of further pruned layers are chosen for.
     """
     target = get_target(report.target)
-    return replace(report, goals=list(_goals(report, target)), gains=list(_gains(report, target, optimize)))
+    known = {number: row.convolution for number, row in enumerate(report.rows) if row.convolution and row.predicted}
+    now = {
+        goal: {number: _figures(conv, conv.kept, target, goal) for number, conv in known.items()}
+        for goal in get_args(Optimize)
+    }
+    goals = [
+        Goal(name, *(sum(f) for f in zip(*figures.values(), strict=True))) for name, figures in now.items() if known
+    ]
+    return replace(report, goals=goals, gains=list(_gains(report, known, now[optimize], target, optimize)))
 
 
-def _goals(report: Report, target: Target) -> Iterator[Goal]:
-    known = [c for _, c in report.convolutions if c.predicted is not None]
-    for optimize in get_args(Optimize) if known else ():
-        figures = [_figures(c, c.kept, target, optimize) for c in known]
-        yield Goal(optimize, *(sum(column) for column in zip(*figures, strict=True)))
-
-
-def _gains(report: Report, target: Target, optimize: str) -> Iterator[Gain]:
-    rows = [(number, row, row.convolution) for number, row in enumerate(report.rows) if row.predicted]
-    rows.sort(key=lambda entry: -(entry[1].cost or 0))
-    for number, row, conv in rows[:_MOST_LAYERS]:
-        if conv is None or (row.cost or 0) < _LEAST_COST * report.cost:
-            continue
-        shares = [share for share in SHARES if conv.kept_filterlets > (1 - share) * conv.kept.size]
-        now = _figures(conv, conv.kept, target, optimize) if shares else (0, 0)
-        for share in shares:
-            then = _figures(conv, pruned(conv.kept, share), target, optimize)
-            yield Gain(number, share, now[0] - then[0], now[1] - then[1])
+def _gains(
+    report: Report, known: Mapping[int, Convolution], now: Mapping[int, _Figures], target: Target, optimize: str
+) -> Iterator[Gain]:
+    """Of the layers that cost most, most first."""
+    costs = {number: report.rows[number].cost or 0 for number in known}
+    for number in sorted(known, key=lambda n: -costs[n])[:_MOST_LAYERS]:
+        conv = known[number]
+        for share in SHARES:
+            is_news = conv.kept_filterlets > (1 - share) * conv.kept.size
+            if is_news and costs[number] >= _LEAST_COST * report.cost:
+                instructions, stored = _figures(conv, pruned(conv.kept, share), target, optimize)
+                yield Gain(number, share, now[number][0] - instructions, now[number][1] - stored)
 
 
 def pruned(kept: np.ndarray, share: float) -> np.ndarray:
@@ -67,8 +72,8 @@ def pruned(kept: np.ndarray, share: float) -> np.ndarray:
     return result
 
 
-def _figures(conv: Convolution, kept: np.ndarray, target: Target, optimize: str) -> tuple[int, int]:
-    """Predicted instructions and stored bytes of a convolution whose kernel is chosen anew."""
+def _figures(conv: Convolution, kept: np.ndarray, target: Target, optimize: str) -> _Figures:
+    """What a convolution takes whose kernel is chosen anew."""
     isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
     with create_context(), ir.Location.unknown():
         module = ir.Module.create()
@@ -92,8 +97,3 @@ def _view(conv: Convolution, kept: np.ndarray, module: ir.Module) -> ConvView:
         made = Conv(block.arguments[0], weights, bias, g.strides, g.dilations, g.pads, g.groups).create()
         func.ReturnOp([])
     return ConvView(made.owner)
-
-
-def best_first(gains: Sequence[Gain]) -> list[Gain]:
-    """Gains by the instructions they save."""
-    return sorted(gains, key=lambda gain: -gain.instructions)

@@ -64,10 +64,15 @@ def _dominates(report: Report) -> Iterator[str]:
     others = sum(row.cost or 0 for row in rows if row.convolution is None)
     if others >= _WORTHWHILE * report.cost:
         yield f"Steps that are no convolutions take {others / report.cost:.0%}."
-    heaviest = max((conv for _, conv in report.convolutions), key=lambda conv: conv.constant_bytes)
+    yield from _heaviest(report)
+
+
+def _heaviest(report: Report) -> Iterator[str]:
+    """The convolution that stores most."""
     constants = sum(conv.constant_bytes for _, conv in report.convolutions)
-    name = next(row.name for row, conv in report.convolutions if conv is heaviest)
-    yield f"{name} takes {heaviest.constant_bytes / constants:.0%} of the {constants:,} bytes of the convolutions."
+    if constants:
+        row, conv = max(report.convolutions, key=lambda each: each[1].constant_bytes)
+        yield f"{row.name} takes {conv.constant_bytes / constants:.0%} of the {constants:,} bytes of the convolutions."
 
 
 def _few(rows: list[Row], report: Report) -> str:

@@ -103,6 +103,14 @@ def test_summary(report: Report) -> None:
     assert "less than 1 %" in nothing.next[0]
 
 
+def test_a_model_without_convolutions(report: Report) -> None:
+    rest = [row for row in report.rows if row.convolution is None]
+    bare = replace(report, rows=rest, instructions=sum(row.instructions or 0 for row in rest), goals=[], gains=[])
+    assert "no convolutions take 100%" in summarize(bare).dominates[2]
+    assert "pruning cannot make it cheaper" in summarize(bare).next[0]
+    check_schema(bare)
+
+
 def test_host_says_that_nothing_is_counted(single_conv: Artifact) -> None:
     report = measure(single_conv)
     assert (report.instructions, report.counter, report.flash) == (None, None, None)
