@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,7 +118,7 @@ def _prose(thing: Any) -> str:
     """A docstring as Markdown: literals, blocks after ``::``, and its sections as lists."""
     text = inspect.getdoc(thing) or ""
     text = re.sub(r":class:`(\w+)`", r"`\1`", text.replace("``", "`"))
-    text = re.sub(r"::\n\n((?:    .*\n?|\n)+)", lambda m: f":\n\n```text\n{inspect.cleandoc(m[1])}\n```\n", text)
+    text = re.sub(r"::\n\n((?:    .*\n?|\n)+)", lambda m: f":\n\n```text\n{textwrap.dedent(m[1]).strip()}\n```\n", text)
     for heading in ("Args", "Attributes", "Returns", "Yields", "Raises"):
         text = re.sub(
             rf"^{heading}:\n((?:    .*\n?|\n)+)", lambda m, h=heading: _section(h, m[1]), text, flags=re.MULTILINE
@@ -126,15 +127,15 @@ def _prose(thing: Any) -> str:
 
 
 def _section(heading: str, body: str) -> str:
-    body = inspect.cleandoc(body)
+    body = textwrap.dedent(body).strip()
     items = re.split(r"\n(?=\S)", body)
     if heading in ("Returns", "Yields"):
-        return f"**{heading}** {' '.join(body.split())}\n"
+        return f"**{heading}** {' '.join(body.split())}\n\n"
     lines = []
     for item in items:
         name, colon, rest = item.partition(":")
         lines.append(f"- `{name.strip()}`: {' '.join(rest.split())}" if colon else f"- {' '.join(item.split())}")
-    return f"**{heading}**\n\n" + "\n".join(lines) + "\n"
+    return f"**{heading}**\n\n" + "\n".join(lines) + "\n\n"
 
 
 def _options(kind: type) -> list[str]:

@@ -51,6 +51,8 @@ def test_what_users_import_is_described() -> None:
     page = reference.python_api()
     assert "- `target`: `host` or a microcontroller" in page
     assert "### `Artifact.run`" in page
+    assert "a list of such for a model with several inputs" in page  # continued lines belong to their item
+    assert page.count("\n\n**Raises**") == page.count("**Raises**") > 5
 
 
 def test_nothing_public_is_undocumented() -> None:
