@@ -81,7 +81,7 @@ class Artifact:
         if self.manifest["compiled_to"] is not None:
             phase = self.manifest["compiled_to"]
             raise DtmmError(f"this artifact was compiled only to the phase '{phase}'; it cannot run.", str(self.dir))
-        cases, stacked = self._cases(x)
+        cases, stacked = self.cases(x)
         if get_target(self.manifest["target"]).is_host:
             results, instructions, counter = [self._host(*case) for case in cases], None, None
         else:
@@ -99,8 +99,8 @@ class Artifact:
             shutil.copytree(self.dir, temporary, dirs_exist_ok=True)
         return Artifact(Path(folder))
 
-    def _cases(self, x: Any) -> tuple[list[list[np.ndarray]], bool]:
-        """The inputs of each inference; and whether they were stacked."""
+    def cases(self, x: Any) -> tuple[list[list[np.ndarray]], bool]:
+        """The inputs of each inference, checked and quantized as ``run`` does it; and whether they were stacked."""
         specs = self.inputs
         given = list(x) if isinstance(x, list | tuple) else [x]
         if len(given) != len(specs):

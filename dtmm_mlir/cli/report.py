@@ -95,7 +95,7 @@ def analyze_command(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="X.npy",
-    help="Input to count with, once per input of the model; zeros by default.",
+    help="Input to count with, as for run, once per input of the model; of a stack the first one. Default: zeros.",
 )
 @_outputs
 def report_command(folder: str, inputs: tuple[Path, ...], **outputs: Any) -> None:

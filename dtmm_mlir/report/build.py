@@ -59,15 +59,13 @@ def analyze(
     layers, details = compiler.describe_layers(
         model, target, example_inputs=example_inputs, optimize=optimize, plans=plans, progress=progress
     )
-    convolutions = [_convolution(*each) for each in zip(layers, details, strict=True)]
+    rows = _layer_rows(layers, details)
+    convolutions = [row.convolution for row in rows if row.convolution]
     report = Report(
         target=target,
         model=compiler.identify(model),
         tools=tool_versions(),
-        rows=[
-            Row(_name(layer, each.kernel), "convolution", each.kernel, location=layer["location"], convolution=conv)
-            for layer, each, conv in zip(layers, details, convolutions, strict=True)
-        ],
+        rows=rows,
         flash={"constants": sum(conv.constant_bytes for conv in convolutions)},
         ram={"tensors": max((_tensor_bytes(conv) for conv in convolutions), default=0)},
         chip=_chip(get_target(target)),
@@ -79,7 +77,7 @@ def analyze(
 
 def measure(
     artifact: Artifact | str | Path,
-    inputs: Sequence[np.ndarray] | None = None,
+    inputs: Any = None,
     *,
     outlook: bool = True,
     progress: Progress = lambda step: None,
@@ -88,12 +86,12 @@ def measure(
 
     Args:
         artifact: or its folder.
-        inputs: what to run, one array per input of the model, in its dtype; zeros by default.
+        inputs: what to run, as for ``Artifact.run``; of a stack the first one; zeros by default.
         outlook: whether to predict what other plans and more pruning would give.
         progress: called with a few words ahead of each step.
 
     Raises:
-        DtmmError: there is no complete artifact, or QEMU is missing or fails.
+        DtmmError: there is no complete artifact, an input does not fit, or QEMU is missing or fails.
     """
     artifact = artifact if isinstance(artifact, Artifact) else load(artifact)
     manifest = artifact.manifest
@@ -116,13 +114,14 @@ def measure(
     return with_outlook(report) if outlook else report
 
 
-def _counted(report: Report, artifact: Artifact, inputs: Sequence[np.ndarray] | None) -> Report:
+def _counted(report: Report, artifact: Artifact, inputs: Any) -> Report:
     from dtmm_mlir.deploy import qemu
     from dtmm_mlir.deploy.library import code_sizes
     from dtmm_mlir.deploy.mcu import RECORD
 
     schedule = json.loads((artifact.dir / RECORD).read_text())["schedule"]
-    case = [np.zeros(spec.shape, spec.dtype) for spec in artifact.inputs] if inputs is None else list(inputs)
+    zeros = [np.zeros(spec.shape, spec.dtype) for spec in artifact.inputs]
+    case = artifact.cases(zeros if inputs is None else inputs)[0][0]
     run = qemu.run(artifact.dir, [case])
     is_exact = run.counter == qemu.EXACT
     counts = [count for _, count in run.steps] if is_exact else [None] * len(schedule)
@@ -158,7 +157,7 @@ def _counted(report: Report, artifact: Artifact, inputs: Sequence[np.ndarray] | 
 def _layer_rows(layers: list[dict[str, Any]], details: list[LayerDetails]) -> list[Row]:
     return [
         Row(
-            _name(layer, each.kernel),
+            layer["name"] or each.kernel,
             "convolution",
             each.kernel,
             location=layer["location"],
@@ -186,10 +185,6 @@ def _convolution(layer: dict[str, Any], details: LayerDetails) -> Convolution:
         index_bytes=details.index_bytes,
         parameter_bytes=details.parameter_bytes,
     )
-
-
-def _name(layer: dict[str, Any], kernel: str) -> str:
-    return layer["name"] or kernel
 
 
 def _kind(step: str) -> Kind:

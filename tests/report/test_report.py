@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,19 @@ def test_without_a_counter_the_whole_is_estimated(artifact: Artifact, monkeypatc
     assert "plugins" in report.notes[0]
     assert summarize(report).dominates
     check_schema(report)
+
+
+def test_inputs_are_those_of_a_run(artifact: Artifact, report: Report, models: Path) -> None:
+    data = np.load(models / "resnet12_cifar10.npz")
+    counted = measure(artifact, data["inputs"][:2], outlook=False)
+    assert counted.checksums["output"] == hashlib.sha256(data["expected"][0].tobytes()).hexdigest()
+    assert counted.checksums["input"] != report.checksums["input"]
+    quantization = artifact.inputs[0].quantization
+    assert quantization
+    real = (data["inputs"][0].astype(np.float32) - quantization["zero_point"]) * np.float32(quantization["scale"])
+    assert measure(artifact, real, outlook=False).checksums == counted.checksums
+    with pytest.raises(DtmmError, match="has the shape"):
+        measure(artifact, real[0], outlook=False)
 
 
 def test_what_has_no_report(models: Path, tmp_path: Path) -> None:
