@@ -230,6 +230,7 @@ def _measure(out: Path, name: str, target: Target, source: CSource, spans: Spans
         "inputs": [asdict(tensor) for tensor in schedule.inputs],
         "marks": {mark: symbols[mark] for mark in MARKS if mark in symbols},
         "image": asdict(image),
+        "persistent_bytes": schedule.persistent_bytes,
         "schedule": trace(schedule, spans),
     }
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")

@@ -119,13 +119,14 @@ def _counted(report: Report, artifact: Artifact, inputs: Any) -> Report:
     from dtmm_mlir.deploy.library import code_sizes
     from dtmm_mlir.deploy.mcu import RECORD
 
-    schedule = json.loads((artifact.dir / RECORD).read_text())["schedule"]
+    record = json.loads((artifact.dir / RECORD).read_text())
+    schedule = record["schedule"]
     zeros = [np.zeros(spec.shape, spec.dtype) for spec in artifact.inputs]
     case = artifact.cases(zeros if inputs is None else inputs)[0][0]
     run = qemu.run(artifact.dir, [case])
     is_exact = run.counter == qemu.EXACT
     counts = [count for _, count in run.steps] if is_exact else [None] * len(schedule)
-    code, tensors = code_sizes(artifact.dir / "model_library.o"), lifetimes(schedule)
+    code, tensors = code_sizes(artifact.dir / "model_library.o"), lifetimes(schedule, record["persistent_bytes"])
     layers = {row.function: row for row in report.rows}
     rows = [
         replace(

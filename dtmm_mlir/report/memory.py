@@ -26,18 +26,22 @@ class Lifetime:
     is_scratch: bool = True
 
 
-def lifetimes(schedule: Sequence[dict[str, Any]]) -> list[Lifetime]:
+def lifetimes(schedule: Sequence[dict[str, Any]], persistent: int = 0) -> list[Lifetime]:
     """The lifetime of everything that the steps write to the arena.
 
     Args:
         schedule: the steps as ``dtmm_mlir.deploy.trace`` writes them.
+        persistent: bytes at the arena's start that are computed once and live for ever.
     """
     tensors: list[_Tensor] = []
+    if persistent:
+        tensors.append(_Tensor(Lifetime("computed once", 0, persistent, 0, len(schedule) - 1)))
     for number, step in enumerate(schedule):
         reads, writes = _arena(step["reads"]), _arena(step["writes"])
         for tensor in tensors:
             if any(tensor.holds(*read) for read in reads):
-                tensor.lifetime = replace(tensor.lifetime, last=number, is_scratch=False)
+                last = max(number, tensor.lifetime.last)
+                tensor.lifetime = replace(tensor.lifetime, last=last, is_scratch=False)
         for offset, length in writes:
             if (offset, length) in reads:
                 continue  # changed in place

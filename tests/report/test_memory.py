@@ -39,6 +39,11 @@ def test_a_change_in_place_goes_on_with_the_tensor() -> None:
     assert (tensor.name, tensor.last) == ("a", 2)
 
 
+def test_what_is_computed_once_lives_for_ever() -> None:
+    once, _ = lifetimes([step("a", [(0, 64)], [(64, 8)]), step("b"), step("c")], persistent=64)
+    assert (once.bytes, once.first, once.last, once.is_scratch) == (64, 0, 2, False)
+
+
 @pytest.mark.parametrize(("number", "alive"), [(0, 100), (1, 164), (2, 64)])
 def test_alive_bytes_count_overlaps_once(number: int, alive: int) -> None:
     tensors = [Lifetime("a", 0, 100, 0, 1), Lifetime("a2", 50, 50, 0, 0), Lifetime("b", 128, 64, 1, 2)]
