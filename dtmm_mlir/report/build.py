@@ -158,7 +158,7 @@ def _counted(report: Report, artifact: Artifact, inputs: Any) -> Report:
 def _layer_rows(layers: list[dict[str, Any]], details: list[LayerDetails]) -> list[Row]:
     return [
         Row(
-            layer["name"] or each.kernel,
+            _name(layer) or each.kernel,
             "convolution",
             each.kernel,
             location=layer["location"],
@@ -186,6 +186,12 @@ def _convolution(layer: dict[str, Any], details: LayerDetails) -> Convolution:
         index_bytes=details.index_bytes,
         parameter_bytes=details.parameter_bytes,
     )
+
+
+def _name(layer: dict[str, Any]) -> str | None:
+    """As in the model; a mere number, as PyTorch's containers give, with the kind."""
+    name: str | None = layer["name"]
+    return f"{layer['kind']} {name}" if name and name.isdigit() else name
 
 
 def _kind(step: str) -> Kind:

@@ -173,7 +173,8 @@ class Gain:
     Attributes:
         row: number of the layer's row.
         pruned: share of all its filterlets.
-        instructions, stored_bytes: fewer than now; negative for more.
+        instructions, stored_bytes: fewer than now; negative for more. What is predicted of the instructions is a share
+            of what was counted.
     """
 
     row: int

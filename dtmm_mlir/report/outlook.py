@@ -52,7 +52,7 @@ def with_outlook(report: Report, optimize: str = "balanced") -> Report:
 def _gains(
     report: Report, known: Mapping[int, Convolution], now: Mapping[int, _Figures], target: Target, optimize: str
 ) -> Iterator[Gain]:
-    """Of the layers that cost most, most first."""
+    """Of the layers that cost most, most first; what is predicted to be saved is a share of what the layer costs."""
     costs = {number: report.rows[number].cost or 0 for number in known}
     for number in sorted(known, key=lambda n: -costs[n])[:_MOST_LAYERS]:
         conv = known[number]
@@ -60,7 +60,8 @@ def _gains(
             is_news = conv.kept_filterlets > (1 - share) * conv.kept.size
             if is_news and costs[number] >= _LEAST_COST * report.cost:
                 instructions, stored = _figures(conv, pruned(conv.kept, share), target, optimize)
-                yield Gain(number, share, now[number][0] - instructions, now[number][1] - stored)
+                saved = round(costs[number] * (1 - instructions / now[number][0]))
+                yield Gain(number, share, saved, now[number][1] - stored)
 
 
 def pruned(kept: np.ndarray, share: float) -> np.ndarray:

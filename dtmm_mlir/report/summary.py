@@ -60,7 +60,7 @@ def _dominates(report: Report) -> Iterator[str]:
         return
     how = {"exact": "counted", "timer": "estimated"}.get(report.counter or "", "predicted for the convolutions")
     yield f"{report.cost:,} instructions of one inference, {how}; they are not cycles."
-    yield f"{_few(rows, report)} take most of them."
+    yield f"Most are in {_few(rows, report)}."
     others = sum(row.cost or 0 for row in rows if row.convolution is None)
     if others >= _WORTHWHILE * report.cost:
         yield f"Steps that are no convolutions take {others / report.cost:.0%}."
@@ -76,7 +76,7 @@ def _heaviest(report: Report) -> Iterator[str]:
 
 
 def _few(rows: list[Row], report: Report) -> str:
-    """The first rows that take half of the instructions together, three at most."""
+    """The first rows, up to where they take half of the instructions together, three at most."""
     taken, total = [], 0
     for row in rows[:3]:
         taken.append(f"{row.name} ({(row.cost or 0) / report.cost:.0%})")

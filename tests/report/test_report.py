@@ -21,10 +21,10 @@ from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, PackedConvView
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.frontends import import_model
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
-from dtmm_mlir.report import Report, analyze, measure
+from dtmm_mlir.report import Report, analyze, build, measure
 from dtmm_mlir.report.data import SCHEMA_FILE, Chip, Gain
 from dtmm_mlir.report.details import DETAILS, packed_pattern, pattern, read_pattern
-from dtmm_mlir.report.outlook import pruned
+from dtmm_mlir.report.outlook import pruned, with_outlook
 from dtmm_mlir.report.summary import fits, summarize
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text())
@@ -86,7 +86,7 @@ def test_outlook(report: Report) -> None:
     assert {gain.pruned for gain in report.gains} == {0.5, 0.75}
     for half, quarter in zip(report.gains[::2], report.gains[1::2], strict=True):
         assert half.row == quarter.row
-        assert half.instructions <= quarter.instructions
+        assert half.instructions <= quarter.instructions < (report.rows[half.row].instructions or 0)
 
 
 def test_summary(report: Report) -> None:
@@ -110,6 +110,21 @@ def test_a_model_without_convolutions(report: Report) -> None:
     assert "no convolutions take 100%" in summarize(bare).dominates[2]
     assert "pruning cannot make it cheaper" in summarize(bare).next[0]
     check_schema(bare)
+
+
+def test_gains_are_in_proportion_to_what_was_counted(report: Report) -> None:
+    """Also where the prediction is far off."""
+    rows = report.rows[:2]
+    cheap = [replace(row, instructions=(row.instructions or 0) // 10) for row in rows]
+    before, after = (with_outlook(replace(report, rows=each, instructions=None)).gains for each in (rows, cheap))
+    assert len(before) >= 2
+    for now, then in zip(before, after, strict=True):
+        assert then.instructions == pytest.approx(now.instructions / 10, abs=2)
+
+
+def test_numbers_for_names_get_their_kind(artifact: Artifact) -> None:
+    layer = {**artifact.manifest["layers"][0], "name": "2"}
+    assert build._name(layer) == "conv_2d 2"
 
 
 def test_host_says_that_nothing_is_counted(single_conv: Artifact) -> None:
