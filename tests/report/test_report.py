@@ -181,6 +181,15 @@ def test_what_has_no_report(models: Path, tmp_path: Path) -> None:
         measure(whole)
 
 
+def test_an_older_image_has_no_report(artifact: Artifact, tmp_path: Path) -> None:
+    old = artifact.save(tmp_path / "old")
+    record = json.loads((old.dir / "firmware.json").read_text())
+    del record["schedule"]
+    (old.dir / "firmware.json").write_text(json.dumps(record))
+    with pytest.raises(DtmmError, match="of another version; compile it again"):
+        measure(old)
+
+
 def test_patterns_survive_json() -> None:
     kept = np.random.default_rng(0).random((5, 3, 3)) < 0.3
     np.testing.assert_array_equal(read_pattern(json.loads(json.dumps(pattern(kept)))), kept)
