@@ -12,14 +12,14 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools import concepts, reference  # noqa: E402
+from tools import concepts, reference, tutorial  # noqa: E402
 
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./(?!\.\.)[^)]+\)")
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
     """Adds what is generated."""
-    for path, make in {**reference.PAGES, **concepts.FIGURES}.items():
+    for path, make in {**reference.PAGES, **concepts.FIGURES, **tutorial.FILES}.items():
         files.append(File.generated(config, path, content=make()))
     return files
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import tutorial
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -39,7 +41,8 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(ROOT / name)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    for kind, text in PAGES[page]:
+    blocks = [("python", tutorial.script())] if page == tutorial.PAGE else PAGES[page]
+    for kind, text in blocks:
         if kind in RUN:
             command = [*RUN[kind], text]
             child = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from dtmm_mlir.cli.main import command
 from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.passes.registry import get_pass, pass_names
 from dtmm_mlir.targets import TARGETS
-from tools import reference
+from tests.docs.test_code_blocks import PAGES
+from tools import reference, tutorial
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for folder in ("dtmm_mlir", "dialect", "passes", "tools") for path in (ROOT / folder).rglob("*.py")]
@@ -115,3 +117,19 @@ def test_files_for_tools_are_yaml(name: str) -> None:
             "ruff-format",
             "mypy",
         }
+
+
+def test_tutorial_is_the_quick_start() -> None:
+    blocks = PAGES[tutorial.PAGE]
+    assert [(kind, text) for kind, text in tutorial.cells() if kind != "markdown"] == [
+        (kind, text.rstrip()) for kind, text in blocks
+    ]
+    script, notebook = tutorial.script(), json.loads(tutorial.notebook())
+    assert all(text.rstrip() in script for _, text in blocks)
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code == [f"%%bash\n{text.rstrip()}" if kind == "sh" else text.rstrip() for kind, text in blocks]
+
+
+def test_notebook_is_valid() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbformat.validate(nbformat.reads(tutorial.notebook(), as_version=4))
