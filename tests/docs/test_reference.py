@@ -85,6 +85,7 @@ def undocumented(path: Path) -> Iterator[str]:
 
 def test_site_builds_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("material", reason="needs mkdocs-material")
+    pytest.importorskip("matplotlib", reason="needs the extra 'report'")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
