@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -71,7 +71,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     kept = _blocks(conv, plan)
-    runs = len(cover(kept, width))
+    runs = _runs(kept, width)
     whole, joined = plan.vectors(g.group_channels, lanes)
     weights = plan.weight_vectors(g.group_channels, lanes)
     straight = bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
@@ -131,10 +131,21 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of the ``table`` kernel."""
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
-    runs = len(cover(_blocks(conv, plan), plan.run_width))
+    runs = _runs(_blocks(conv, plan), plan.run_width)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)
+
+
+def _runs(kept: np.ndarray, width: int) -> int:
+    """Runs of ``width`` that cover the blocks ``kept``."""
+    return _count_runs(kept.tobytes(), kept.shape, width)
+
+
+@lru_cache(maxsize=1024)
+def _count_runs(kept: bytes, shape: tuple[int, ...], width: int) -> int:
+    """Plans differ in much that does not change their runs."""
+    return len(cover(np.frombuffer(kept, bool).reshape(shape), width))
 
 
 def _blocks(conv: Convolution, plan: Plan) -> np.ndarray:

@@ -71,5 +71,5 @@ def _accepted(trials: list[FrozenTrial]) -> FrozenTrial | None:
 
 
 def _energy(trial: FrozenTrial) -> float:
-    excess = sum(max(each, 0.0) for each in trial.user_attrs["excess"])
+    excess = sum(max(each, 0.0) for each in trial.constraints.values())
     return sum(math.log(max(value, 1e-9)) for value in trial.values) + 10 * excess

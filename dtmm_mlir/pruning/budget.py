@@ -28,13 +28,13 @@ class Budget:
         names = ("instructions", "flash", "ram")
         return {name: value for name, value in asdict(self).items() if name in names and value is not None}
 
-    def excess(self, cost: Cost) -> list[float]:
+    def excess(self, cost: Cost) -> dict[str, float]:
         """By how much ``cost`` is beyond each limit, relative to it; not above zero where it is within."""
-        return [getattr(cost, name) / limit - 1 for name, limit in self.limits().items()]
+        return {name: getattr(cost, name) / limit - 1 for name, limit in self.limits().items()}
 
     def allows(self, cost: Cost) -> bool:
         """Whether ``cost`` is within all limits."""
-        return all(excess <= 0 for excess in self.excess(cost))
+        return all(excess <= 0 for excess in self.excess(cost).values())
 
     def without_limits(self) -> bool:
         """Whether nothing limits the cost."""

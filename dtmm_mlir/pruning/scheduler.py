@@ -160,14 +160,14 @@ def search(
             study.enqueue_trial(point, skip_if_exists=True)
     while (done := len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))) < trials:
         progress(f"trial {done + 1} of {trials}")
-        study.sampler = _sampler(sampler, budget, seed * 1_000_003 + done)
+        study.sampler = _sampler(sampler, seed * 1_000_003 + done)
         study.optimize(lambda trial: _evaluate(trial, space, budget, effort, seed), n_trials=1)
     return front(study.get_trials(states=[TrialState.COMPLETE]))
 
 
 def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The feasible trials that no other one beats in both values, by instructions."""
-    feasible = [trial for trial in trials if max(trial.user_attrs["excess"], default=0) <= 0]
+    feasible = [trial for trial in trials if max(trial.constraints.values(), default=0) <= 0]
     chosen: list[FrozenTrial] = []
     for trial in sorted(feasible, key=lambda t: (t.values[1], t.values[0], t.number)):
         if not chosen or trial.values[0] < chosen[-1].values[0]:
@@ -180,7 +180,8 @@ def _evaluate(trial: optuna.Trial, space: Space, budget: Budget, effort: float, 
     model, masks = space.build(Candidate.of(parameters))
     cost = space.predictor(model, space.recipe.example(), masks)
     trial.set_user_attr("cost", vars(cost))
-    trial.set_user_attr("excess", budget.excess(cost))
+    for name, excess in budget.excess(cost).items():
+        trial.set_constraint(name, excess)
     apply_masks(model, masks)
     torch.manual_seed(seed)
     if effort > 0:
@@ -188,17 +189,12 @@ def _evaluate(trial: optuna.Trial, space: Space, budget: Budget, effort: float, 
     return space.recipe.validate(model), float(cost.instructions)
 
 
-def _sampler(kind: Sampler, budget: Budget, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
     if kind == "annealing":
         return AnnealingSampler(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        constraints = None if budget.without_limits() else _excess
-        return optuna.samplers.TPESampler(seed=seed, constraints_func=constraints, multivariate=True)
-
-
-def _excess(trial: FrozenTrial) -> Sequence[float]:
-    return trial.user_attrs["excess"]
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True)
 
 
 def _reject_impossible(space: Space, budget: Budget) -> None:

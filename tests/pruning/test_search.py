@@ -98,9 +98,9 @@ def test_candidate_of_parameters() -> None:
 @needs_qemu
 def test_whole_road(recipe: ImageClassifier, tmp_path: Path) -> None:
     dense = Settings(trials=10, effort=0.1, budget=Budget(drop=100.0, instructions=10**9))
-    settings = replace(dense, budget=Budget(instructions=60_000, drop=100.0))
+    settings = replace(dense, budget=Budget(instructions=30_000, drop=100.0))
     result = prune(recipe, settings, tmp_path / "run")
-    assert result["pruned"]["instructions"] <= 60_000 < result["dense"]["instructions"]
+    assert result["pruned"]["instructions"] <= 30_000 < result["dense"]["instructions"]
     assert result["pruned"]["host_metric"] == result["pruned"]["metric"]
     artifact = dtmm_mlir.load(tmp_path / "run" / result["artifact"])
     assert artifact.manifest["flash_bytes"] == result["pruned"]["flash"]
@@ -136,7 +136,7 @@ def test_killed_and_run_again(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(RECIPE)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     program = [sys.executable, "-m", "dtmm_mlir.cli.main", "prune", "mine:make", "--trials", "9"]
-    program += ["--drop", "100", "--instructions", "60000", "--effort", "0.2", "-o"]
+    program += ["--drop", "100", "--instructions", "30000", "--effort", "0.2", "-o"]
     results = []
     for name in ("killed", "whole"):
         command = [*program, name]
