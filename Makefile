@@ -26,6 +26,10 @@ demo: setup ## Compile a pruned network for host and Cortex-M55, run both, compa
 test: setup ## Run all tests
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
+.PHONY: fuzz
+fuzz: setup ## Try random networks on host and in QEMU for MINUTES=10
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+
 .PHONY: bench
 bench: setup ## Instructions beside CMSIS-NN's and DTMM's, then host milliseconds beside LiteRT's and stock IREE's
 	@$(BIN)/python benchmarks/instructions.py $(BENCH_FLAGS)

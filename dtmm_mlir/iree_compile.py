@@ -27,7 +27,23 @@ PHASES = (
 )
 """Names that ``--compile-to`` of ``iree-compile`` takes, in order, without its last, ``end``."""
 
+_FATAL = re.compile(r"^LLVM ERROR: (.*)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:(?P<where>.*?):\s)?error: (?P<message>.*)$", re.MULTILINE)
+
+
+class CrashError(DtmmError):
+    """``iree-compile`` died of a signal.
+
+    Attributes:
+        reason: what LLVM said last; empty where it said nothing.
+    """
+
+    def __init__(self, number: int, reason: str, flags: Sequence[str]) -> None:
+        self.reason = reason
+        told = f"{signal.Signals(number).name}{': ' if reason else ''}{reason}"
+        super().__init__(
+            f"iree-compile crashed ({told}); please report it with the model and the flags {_text(flags)}."
+        )
 
 
 def tool(name: str = "iree-compile") -> Path:
@@ -52,15 +68,16 @@ def run(source: Path, output: Path, flags: Sequence[str]) -> None:
     """Compiles ``source`` (MLIR text or bytecode) to ``output``; is quiet where all goes well.
 
     Raises:
-        DtmmError: ``iree-compile`` fails; with the first errors it prints.
+        CrashError: ``iree-compile`` dies of a signal.
+        DtmmError: it fails; with the first errors it prints.
     """
     command = [str(tool()), str(source), "-o", str(output), *flags]
     child = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if child.returncode == 0:
         return
     if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        raise DtmmError(f"iree-compile crashed ({name}); please report it with the model and the flags {_text(flags)}.")
+        fatal = _FATAL.search(child.stderr)
+        raise CrashError(-child.returncode, fatal[1].strip() if fatal else "", flags)
     errors = list(_ERROR.finditer(child.stderr))
     if not errors:  # a wrong flag is reported without "error:"
         lines = child.stderr.strip().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ RECORD = "firmware.json"
 MARKS = ("dtmm_inference_begin", "dtmm_inference_end", "dtmm_fill", "dtmm_copy", "dtmm_call")
 """Functions of the image at which instructions are counted."""
 
+_LOG = logging.getLogger(__name__)
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 
 
@@ -121,7 +123,7 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
         to_sources = ["--compile-to=executable-sources", bytecode]
         to_targets = ["--compile-from=executable-sources", "--compile-to=executable-targets", bytecode]
         sources = folder / "sources.mlirbc"
-        iree_compile.run(module_path, sources, [*common, *to_sources, *flags])
+        _run_first_part(module_path, sources, [*common, *to_sources, *flags])
         spans = read_spans(ir.Module.parse(sources.read_bytes(), ir.Context()))
         iree_compile.run(sources, half, [*common, *to_targets, *flags])
         module = ir.Module.parse(half.read_bytes(), ir.Context())
@@ -135,6 +137,21 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
         for suffix in ("_library.o", "_library.h", ".vmfb"):
             shutil.copyfile(folder / f"{name}{suffix}", out / f"{name}{suffix}")
     return schedule, spans
+
+
+def _run_first_part(source: Path, output: Path, flags: Sequence[str]) -> None:
+    """Compiles; a second time where IREE cannot evaluate a kernel on constants.
+
+    A convolution of a constant is evaluated at compile time, on the host, which lacks the target's intrinsics. Then all
+    constant expressions are left to the model's init function.
+    """
+    try:
+        iree_compile.run(source, output, flags)
+    except iree_compile.CrashError as error:
+        if "Cannot select: intrinsic" not in error.reason:
+            raise
+        _LOG.warning("a convolution of constants cannot be evaluated at compile time; the init function computes it")
+        iree_compile.run(source, output, [*flags, "--iree-opt-const-eval=false"])
 
 
 def _set_name(module: ir.Module, name: str) -> None:
