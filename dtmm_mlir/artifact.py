@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dtmm_mlir.errors import DtmmError
-from dtmm_mlir.manifest import SCHEMA_VERSION, TensorSpec
+from dtmm_mlir.manifest import SCHEMA_VERSION, TensorSpec, check
 from dtmm_mlir.output import MANIFEST, atomic_folder
 from dtmm_mlir.targets import get_target
 
@@ -145,7 +145,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
         raise DtmmError("there is no artifact here: manifest.json is missing.", where=str(folder)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DtmmError(f"the manifest cannot be read: {error}.", where=str(path)) from None
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
@@ -153,6 +153,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"the manifest has schema version {version}, this program reads {SCHEMA_VERSION}; compile the model again.",
             where=str(path),
         )
+    try:
+        check(manifest)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise DtmmError(f"the manifest is damaged ({error}); compile the model again.", where=str(path)) from None
     missing = [name for name in manifest["files"] if not (folder / name).exists()]
     if missing:
         raise DtmmError(f"the artifact is incomplete, it lacks {', '.join(missing)}.", where=str(folder))

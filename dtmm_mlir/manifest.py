@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 from dataclasses import asdict, dataclass
@@ -48,7 +49,15 @@ class TensorSpec:
 
     @staticmethod
     def read(entry: dict[str, Any]) -> TensorSpec:
-        return TensorSpec(entry["name"], tuple(entry["shape"]), entry["dtype"], entry["quantization"])
+        """The record behind what ``json`` made; raises ValueError, KeyError or TypeError for anything else."""
+        spec = TensorSpec(str(entry["name"]), tuple(entry["shape"]), entry["dtype"], entry["quantization"])
+        if spec.dtype not in _DTYPES.values() or not all(type(size) is int and size >= 0 for size in spec.shape):
+            raise ValueError(f"'{spec.name}' has the dtype {spec.dtype} and the shape {spec.shape}")
+        if spec.quantization is not None:
+            scale, zero_point = (float(spec.quantization[key]) for key in ("scale", "zero_point"))
+            if not (scale > 0 and math.isfinite(scale) and zero_point.is_integer()):
+                raise ValueError(f"'{spec.name}' has the quantization {spec.quantization}")
+        return spec
 
 
 def signature(entry: ir.Operation) -> tuple[list[TensorSpec], list[TensorSpec]]:
@@ -62,6 +71,25 @@ def signature(entry: ir.Operation) -> tuple[list[TensorSpec], list[TensorSpec]]:
         _specs(kind.inputs, _argument_attributes(entry, "arg_attrs"), "input"),
         _specs(kind.results, _argument_attributes(entry, "res_attrs"), "output"),
     )
+
+
+def check(manifest: dict[str, Any]) -> None:
+    """Whether all that running an artifact reads of its manifest has the right form.
+
+    Raises:
+        ValueError, KeyError, TypeError: it has not; with what and where.
+    """
+    kinds = {"target": str, "entry": str, "compiled_to": str | None, "model": dict, "files": list, "layers": list}
+    for name, kind in kinds.items():
+        if not isinstance(manifest[name], kind):
+            raise ValueError(f"'{name}' cannot be {type(manifest[name]).__name__}")
+    if not isinstance(manifest["model"]["name"], str):
+        raise ValueError("the model's name is no text")
+    for tensor in [*manifest["inputs"], *manifest["outputs"]]:
+        TensorSpec.read(tensor)
+    for file in manifest["files"]:
+        if Path(file).is_absolute() or ".." in Path(file).parts:
+            raise ValueError(f"the file '{file}' is not below the artifact's folder")
 
 
 def layer_table(module: ir.Module) -> list[dict[str, Any]]:

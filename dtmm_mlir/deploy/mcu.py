@@ -242,7 +242,6 @@ def _measure(out: Path, name: str, target: Target, source: CSource, spans: Spans
     record = {
         "name": name,
         "target": target.name,
-        "qemu": target.board.qemu_command,
         "outputs": [asdict(tensor) for tensor in schedule.outputs],
         "inputs": [asdict(tensor) for tensor in schedule.inputs],
         "marks": {mark: symbols[mark] for mark in MARKS if mark in symbols},

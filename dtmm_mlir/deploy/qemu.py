@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import numpy as np
 from dtmm_mlir.deploy.mcu import IMAGE, RECORD
 from dtmm_mlir.deploy.tools import find_program
 from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.targets import get_target
 
 EXACT, TIMER = "exact", "timer"
 
@@ -61,7 +63,9 @@ def run(folder: Path, cases: Sequence[Sequence[np.ndarray]], time_limit: float =
     """
     record = _read_record(folder)
     _check_cases(record, cases)
-    command = [find_program(record["qemu"][0]), *record["qemu"][1:]]
+    board = get_target(record["target"]).board
+    assert board is not None
+    command = [find_program(board.qemu), *board.qemu_command[1:]]
     with tempfile.TemporaryDirectory(prefix="dtmm-") as temporary:
         work = Path(temporary)
         inputs = b"".join(np.ascontiguousarray(array).tobytes() for case in cases for array in case)
@@ -87,9 +91,27 @@ def run(folder: Path, cases: Sequence[Sequence[np.ndarray]], time_limit: float =
 def _read_record(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DtmmError(f"there is no firmware image to run here ({error}).", str(folder)) from None
+    try:
+        _check_record(record)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DtmmError(f"{RECORD} is damaged ({error!r}); compile the model again.", str(folder)) from None
     return record
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Raises ValueError, KeyError, TypeError or AttributeError where the record lacks what running the image needs."""
+    if get_target(record["target"]).board is None:
+        raise ValueError("its target has no board")
+    for tensor in [*record["inputs"], *record["outputs"]]:
+        size = np.dtype(_DTYPES[tensor["element_type"]]).itemsize * math.prod(tensor["shape"])
+        if size != tensor["bytes"] or min(tensor["shape"], default=0) < 0:
+            raise ValueError(f"a tensor of {tensor['bytes']} bytes cannot have the shape {tensor['shape']}")
+    if not all(type(address) is int and address >= 0 for address in record["marks"].values()):
+        raise ValueError("an address is no number")
+    if not isinstance(record["image"]["steps"], list):
+        raise ValueError("the steps are no list")
 
 
 def _check_cases(record: dict[str, Any], cases: Sequence[Sequence[np.ndarray]]) -> None:

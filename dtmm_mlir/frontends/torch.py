@@ -5,9 +5,13 @@ Needs the ``torch`` extra; it is imported when ``import_torch`` is called.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,10 @@ from dtmm_mlir.errors import DtmmError
 if TYPE_CHECKING:
     import torch
 
+_CODE = re.compile(r"\bdata/(?:aotinductor/|constants/(?:custom_obj_|opaque_obj_))")
+_GRAPH = re.compile(r"(?:\bmodels/[^/]*|serialized_exported_program)\.json$")
+_LARGEST_GRAPH = 256 << 20
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _LIBRARIES = ("/site-packages/torch/", "/dist-packages/torch/")
 
@@ -32,7 +40,8 @@ def import_torch(
 
     Args:
         source: a module (put into evaluation mode and exported), an exported program, or a path to a ``.pt2`` file.
-            Loading a ``.pt2`` unpickles parts of it: load only files you trust.
+            Of a ``.pt2`` only tensors and the graph are read; one that holds other objects, native code or symbolic
+            expressions, which loading would run, is refused.
         context: from ``create_context``.
         example_inputs: for a module only: tensors that fix the shapes of its arguments, NCHW, batch included.
 
@@ -88,14 +97,60 @@ def _load(path: Path) -> torch.export.ExportedProgram:
 
     if not path.is_file():
         raise DtmmError("there is no such file.", where=str(path))
+    _refuse_code(path)
     try:
-        return torch.export.load(path)
+        with _only_tensors():
+            return torch.export.load(path)
     except Exception as error:  # zip, pickle, version and schema errors alike
         raise DtmmError(
             f"torch {torch.__version__} cannot load this exported program: {_first_line(error)} The file may be "
             "truncated or come from another version of PyTorch; save it again with torch.export.save.",
             where=str(path),
         ) from error
+
+
+def _refuse_code(path: Path) -> None:
+    """Raises DtmmError for an archive with anything that torch would execute as it loads it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            graphs = [archive.read(name) for name in names if _GRAPH.search(name) and _is_small(archive, name)]
+    except (OSError, ValueError, NotImplementedError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return  # torch says what is wrong with it
+    for name in names:
+        if found := _CODE.search(name):
+            raise DtmmError(
+                f"the exported program holds more than tensors and a graph ('{found[0]}'), and loading that runs code "
+                "from the file; export the plain model with torch.export.save.",
+                where=str(path),
+            )
+    if any(b'"expr_str"' in graph for graph in graphs):
+        raise DtmmError(
+            "the exported program has symbolic sizes, so its shapes are dynamic; export the model with fixed sizes, "
+            "batch included.",
+            where=str(path),
+        )
+
+
+def _is_small(archive: zipfile.ZipFile, name: str) -> bool:
+    """Whether an entry is no bomb; raises DtmmError if it is."""
+    if archive.getinfo(name).file_size > _LARGEST_GRAPH:
+        raise DtmmError(f"'{name}' unpacks to more than {_LARGEST_GRAPH >> 20} MiB.", where=archive.filename)
+    return True
+
+
+@contextlib.contextmanager
+def _only_tensors() -> Iterator[None]:
+    """Makes every ``torch.load`` within refuse pickles of anything but tensors and plain containers."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
 
 
 def _first_line(error: Exception) -> str:

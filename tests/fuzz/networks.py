@@ -20,7 +20,7 @@ SCALES = ("double", "single", "wide", "extreme-double", "extreme-single")
 
 _CHANNELS = (1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48, 65)
 _LARGEST = 16 * 1024
-"""Values of one image, at most."""
+"""Values of one image, and weights of one convolution, at most."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,19 @@ def networks(draw: st.DrawFn) -> Network:
     for _ in range(draw(st.integers(1, 6))):
         node = draw(_node(shapes))
         result = output_shape(node, shapes)
-        if result[0] * result[1] * result[2] <= _LARGEST:
+        if max(result[0] * result[1] * result[2], _weights(node, shapes)) <= _LARGEST:
             nodes.append(node)
             shapes.append(result)
     if not nodes:
         nodes.append(Node("clamp", (0,), {"low": -100, "high": 100}))
     return Network(batch, shape, tuple(nodes), draw(st.integers(0, 1 << 20)))
+
+
+def _weights(node: Node, shapes: Sequence[Shape]) -> int:
+    if node.kind != "conv":
+        return 0
+    g = geometry(node, shapes[node.sources[0]])
+    return g.f * g.kh * g.kw * g.group_channels
 
 
 @st.composite
