@@ -185,7 +185,7 @@ class _Job:
     def build(self, folder: Path) -> None:
         """Fills the empty ``folder`` with an artifact."""
         lowering = self.lowering()
-        sizes: dict[str, Any] = {"flash_bytes": None, "arena_bytes": None, "memory": None}
+        sizes: dict[str, Any] = {"flash_bytes": None, "arena_bytes": None, "memory": None, "dispatches": None}
         if self.compile_to is not None:
             text = self.intermediate(lowering, self.compile_to)
             (folder / f"model.{self.compile_to}.mlir").write_text(text)
@@ -227,7 +227,13 @@ class _Job:
 
             image = mcu.build(source, self.target, folder, iree_flags=self.flags)
             memory = {name: size for name, size in asdict(image).items() if isinstance(size, int)}
-            return {"flash_bytes": image.flash, "arena_bytes": image.arena, "memory": memory}
+            dispatches = [{"name": name, "stack_bytes": size} for name, size in image.frames]
+            return {
+                "flash_bytes": image.flash,
+                "arena_bytes": image.arena,
+                "memory": memory,
+                "dispatches": dispatches,
+            }
 
     @property
     def flags(self) -> list[str]:

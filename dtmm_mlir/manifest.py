@@ -18,7 +18,7 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import location_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
 _TORCH_TENSOR = re.compile(r"!torch\.v?tensor<\[(?P<shape>[\d,]*)\],(?P<element>\w+)>")

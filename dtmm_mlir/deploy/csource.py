@@ -101,7 +101,7 @@ class CSource:
             "",
             *self._tensor_macros("OUTPUT", schedule.outputs),
             "",
-            "/* Checks the library and the arena, and computes what later runs keep in the arena.",
+            "/* Checks the library, the constants and the arena, and computes what later runs keep in the arena.",
             f" * Has to be called once before {self.name}_run if the arena is new. */",
             f"dtmm_status_t {self.name}_init(void *arena, size_t arena_size);",
             "",
@@ -254,6 +254,7 @@ class CSource:
         lines = [
             f"dtmm_status_t {self.name}_init(void *arena, size_t arena_size) {{",
             *self._begin(pointers),
+            *(_check(i, data) for i, data in enumerate(self.schedule.constants) if data),
             *self._calls(self.schedule.initial_steps, 0),
         ]
         if self.schedule.initial_steps:
@@ -318,9 +319,21 @@ def _words(data: bytes) -> int:
     return -(-len(data) // 4)
 
 
+def _check(index: int, data: bytes) -> str:
+    """The call that compares a constant's checksums."""
+    words = _word_array(data)
+    sums = np.cumsum(words, dtype=np.uint32)
+    numbers = f"{len(words)}u, {int(sums[-1]):#x}u, {int(sums.sum(dtype=np.uint32)):#x}u"
+    return f"  TRY(dtmm_check(constants_{index}, {numbers}));"
+
+
+def _word_array(data: bytes) -> np.ndarray:
+    return np.frombuffer(data.ljust(4 * _words(data), b"\0"), "<u4")
+
+
 def _constant_array(index: int, data: bytes) -> list[str]:
     """Words rather than bytes: a C compiler reads them four times as fast. All targets are little-endian."""
-    words = np.frombuffer(data.ljust(4 * _words(data), b"\0"), "<u4").tolist()
+    words = _word_array(data).tolist()
     rows = [words[start : start + _WORDS_PER_LINE] for start in range(0, len(words), _WORDS_PER_LINE)]
     return [
         f"static const uint32_t constants_{index}[{len(words)}] __attribute__((aligned(DTMM_ALIGNMENT))) = {{",

@@ -13,8 +13,8 @@ from elftools.elf.sections import Section, SymbolTableSection
 
 from dtmm_mlir.errors import DtmmError
 
-# Offsets in the 32-bit layout of the ABI; see runtime/include/dtmm/executable_library.h.
-_HEADER, _EXPORT_COUNT, _ATTRIBUTES, _NAMES = 0, 12, 20, 32
+# Header, export count, attributes and names: offsets by pointer bytes; see runtime/include/dtmm/executable_library.h.
+_OFFSETS = {4: (0, 12, 20, 32), 8: (0, 24, 40, 64)}
 _ATTRIBUTE_BYTES = 64
 _PAGE_BYTES = 4096
 _CODE = ".text."
@@ -53,7 +53,7 @@ class Library:
 
 
 def read_library(path: Path) -> Library:
-    """Reads the library of the 32-bit object file at ``path``.
+    """Reads the library of the object file at ``path``.
 
     Raises:
         DtmmError: it is not such a file.
@@ -79,8 +79,7 @@ class _ObjectFile:
     """Follows pointers in an object file, which are relocations until it is linked."""
 
     def __init__(self, elf: ELFFile) -> None:
-        if elf.elfclass != 32:
-            raise ValueError("it is not a 32-bit object file")
+        self._pointer_bytes = elf.elfclass // 8
         self._sections: list[Section] = list(elf.iter_sections())
         self._symbols = next(s for s in self._sections if isinstance(s, SymbolTableSection))
         self._pointers: dict[_Address, _Address] = {}
@@ -115,11 +114,12 @@ class _ObjectFile:
         query = next(name for name in symbols if name.endswith("_library_query"))
         root = symbols[f"{query}_v0"]
         section, start = root["st_shndx"], root["st_value"]
-        header, attributes, names = (self._pointers[(section, start + at)] for at in (_HEADER, _ATTRIBUTES, _NAMES))
-        count = self._word((section, start + _EXPORT_COUNT))
+        header_at, count_at, *tables = _OFFSETS[self._pointer_bytes]
+        header, attributes, names = (self._pointers[(section, start + at)] for at in (header_at, *tables))
+        count = self._word((section, start + count_at))
         exports = []
         for ordinal in range(count):
-            name = self._pointers[(names[0], names[1] + 4 * ordinal)]
+            name = self._pointers[(names[0], names[1] + self._pointer_bytes * ordinal)]
             record = self._data((attributes[0], attributes[1] + _ATTRIBUTE_BYTES * ordinal), 12)
             _, pages, constants, bindings = struct.unpack("<QHBB", record)
             exports.append(Export(self._string(name), bindings, constants, pages * _PAGE_BYTES))

@@ -32,6 +32,7 @@ RECORD = "firmware.json"
 MARKS = ("dtmm_inference_begin", "dtmm_inference_end", "dtmm_fill", "dtmm_copy", "dtmm_call")
 """Functions of the image at which instructions are counted."""
 
+_FRAMES = "frames.txt"
 _LOG = logging.getLogger(__name__)
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 
@@ -51,6 +52,8 @@ class McuImage:
         stack: RAM reserved for the stack.
         firmware_ram: everything in RAM: the three above and the harness's variables.
         steps: what the schedule does, in order: names of dispatches, ``fill``, ``copy``.
+        frames: name and stack frame of each dispatch function of the library, as LLVM laid it out; functions that it
+            calls, such as ``memcpy``, come on top.
     """
 
     kernels: int
@@ -63,6 +66,7 @@ class McuImage:
     stack: int
     firmware_ram: int
     steps: tuple[str, ...]
+    frames: tuple[tuple[str, int], ...]
 
     @property
     def flash(self) -> int:
@@ -98,18 +102,33 @@ def build(
         raise DtmmError(f"target '{target.name}' has no board to link an image for.")
     compiler = find_program(f"{target.cross_prefix}gcc")
     out.mkdir(parents=True, exist_ok=True)
-    schedule, spans = _compile(module_path, target, out, name, iree_flags)
-    source = CSource(name, schedule, read_library(out / f"{name}_library.o"))
+    compiled = _compile(module_path, target, out, name, iree_flags)
+    source = CSource(name, compiled.schedule, read_library(out / f"{name}_library.o"))
     (out / f"{name}.h").write_text(source.header())
     (out / f"{name}.c").write_text(source.source())
     _copy_runtime(out, target.board)
     project.write(out, name, source.library.query, target, compiler=f"{target.cross_prefix}gcc")
     _link(compiler, out, name, target, source)
-    return _measure(out, name, target, source, spans)
+    return _measure(out, name, target, source, compiled)
 
 
-def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Sequence[str]) -> tuple[Schedule, Spans]:
-    """Writes the library and the ``.vmfb``; returns the schedule, and what its dispatches touch.
+@dataclass(frozen=True)
+class _Compiled:
+    """What IREE told about a model.
+
+    Attributes:
+        schedule: its steps.
+        spans: what its dispatches touch.
+        frames: bytes of stack that each function takes.
+    """
+
+    schedule: Schedule
+    spans: Spans
+    frames: dict[str, int]
+
+
+def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Sequence[str]) -> _Compiled:
+    """Writes the library and the ``.vmfb``.
 
     Compiling stops at ``executable-sources``, whose IR says what the dispatches touch, and at ``executable-targets``,
     whose IR holds the schedule, and goes on from there. The last part runs in a folder of its own and is given
@@ -132,11 +151,22 @@ def _compile(module_path: Path, target: Target, out: Path, name: str, flags: Seq
         with half.open("wb") as file:
             module.operation.write_bytecode(file)
         second = ["--compile-from=executable-targets", "--iree-vm-bytecode-module-strip-source-map"]
+        second.append(f"--stack-usage-file={_FRAMES}")
         command = [str(iree_compile.tool()), half.name, "-o", f"{name}.vmfb", *common, *second]
         run_program([*command, *map(_absolute_dump, flags)], folder)
         for suffix in ("_library.o", "_library.h", ".vmfb"):
             shutil.copyfile(folder / f"{name}{suffix}", out / f"{name}{suffix}")
-    return schedule, spans
+        return _Compiled(schedule, spans, _read_frames((folder / _FRAMES).read_text()))
+
+
+def _read_frames(text: str) -> dict[str, int]:
+    """Bytes by function in lines ``FILE:LINE:FUNCTION <tab> BYTES <tab> static``."""
+    frames: dict[str, int] = {}
+    for line in text.splitlines():
+        place, size, _ = line.split("\t")
+        name = place.rpartition(":")[2]
+        frames[name] = max(int(size), frames.get(name, 0))
+    return frames
 
 
 def _run_first_part(source: Path, output: Path, flags: Sequence[str]) -> None:
@@ -216,7 +246,7 @@ def _does_not_fit(error: DtmmError, target: Target, source: CSource) -> DtmmErro
     return DtmmError(f"the model does not fit {target.board.machine}: {'; '.join(sentences)}. Prune more.")
 
 
-def _measure(out: Path, name: str, target: Target, source: CSource, spans: Spans) -> McuImage:
+def _measure(out: Path, name: str, target: Target, source: CSource, compiled: _Compiled) -> McuImage:
     """Reads the sizes from the image; writes ``firmware.json``, which running it needs."""
     assert target.board is not None
     with (out / IMAGE).open("rb") as file:
@@ -238,6 +268,7 @@ def _measure(out: Path, name: str, target: Target, source: CSource, spans: Spans
         stack=sizes[".stack"],
         firmware_ram=sizes[".data"] + sizes[".bss"] + sizes[".stack"],
         steps=tuple(step_name(step) for step in schedule.steps),
+        frames=tuple((export.name, compiled.frames[export.name]) for export in source.library.exports),
     )
     record = {
         "name": name,
@@ -247,7 +278,7 @@ def _measure(out: Path, name: str, target: Target, source: CSource, spans: Spans
         "marks": {mark: symbols[mark] for mark in MARKS if mark in symbols},
         "image": asdict(image),
         "persistent_bytes": schedule.persistent_bytes,
-        "schedule": trace(schedule, spans),
+        "schedule": trace(schedule, compiled.spans),
     }
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return image

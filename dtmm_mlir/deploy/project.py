@@ -7,11 +7,11 @@ from string import Template
 
 from dtmm_mlir.targets import Target
 
-WARNINGS = ("-Wall", "-Wextra", "-Werror")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wundef")
 CFLAGS = ("-std=c11", "-Os", "-ffunction-sections", "-fdata-sections", *WARNINGS, "-Idtmm/include", "-I.")
 LINK_FLAGS = ("-nostartfiles", "-Wl,--gc-sections,-z,noexecstack", "-Lboard", "-Tboard/link.ld")
 
-RUNTIME = ("dtmm_begin", "dtmm_call", "dtmm_copy", "dtmm_fill", "dtmm_status_text")
+RUNTIME = ("dtmm_begin", "dtmm_call", "dtmm_check", "dtmm_copy", "dtmm_fill", "dtmm_status_text")
 
 
 def sources(out: Path, name: str) -> list[tuple[str, str]]:

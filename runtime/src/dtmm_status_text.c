@@ -14,6 +14,7 @@ const char *dtmm_status_text(dtmm_status_t status) {
       [DTMM_ERROR_LOCAL_MEMORY] = "a dispatch wants more local memory than the arena reserves",
       [DTMM_ERROR_NOT_INITIALIZED] = "the model's init function did not run on this arena",
       [DTMM_ERROR_DISPATCH_FAILED] = "a dispatch failed",
+      [DTMM_ERROR_CONSTANTS] = "the constants are damaged",
   };
   return (unsigned)status < (unsigned)DTMM_STATUS_COUNT ? texts[status] : "unknown status";
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dtmm_mlir.deploy import mcu, project, qemu
+from dtmm_mlir.deploy.library import read_library
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.targets import get_target
 from tests.deploy import networks
@@ -100,6 +101,17 @@ def test_counts(convs: Convs) -> None:
     outside = result.instructions - sum(count for _, count in result.steps)
     assert 0 < outside < 1000
     assert 0 < result.stack < image.stack
+
+
+@pytest.mark.parametrize("convs", FAMILIES, indirect=True)
+def test_stack_frames_are_what_the_stack_shows(convs: Convs) -> None:
+    """The deepest dispatch takes its frame; runtime, harness and helpers take a little more."""
+    folder, image = convs
+    assert [name for name, _ in image.frames] == [
+        export.name for export in read_library(folder / "model_library.o").exports
+    ]
+    deepest = max(size for _, size in image.frames)
+    assert 0 < deepest < qemu.run(folder, networks.image_inputs(1)).stack < deepest + 1024
 
 
 @pytest.mark.parametrize("convs", FAMILIES, indirect=True)

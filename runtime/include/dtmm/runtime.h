@@ -32,6 +32,7 @@ typedef enum dtmm_status {
   DTMM_ERROR_LOCAL_MEMORY,     /* a dispatch wants more local memory than the arena reserves */
   DTMM_ERROR_NOT_INITIALIZED,  /* the model has initial steps, and its init function did not run on this arena */
   DTMM_ERROR_DISPATCH_FAILED,  /* a dispatch returned an error */
+  DTMM_ERROR_CONSTANTS,        /* the constants are not those that the model was compiled with */
   DTMM_STATUS_COUNT
 } dtmm_status_t;
 
@@ -78,6 +79,9 @@ typedef struct dtmm_run {
 /* Checks the library's version and counts, the arena's size and every resource's alignment.
  * To be called before the first step; on DTMM_OK the run's library and environment are set. */
 dtmm_status_t dtmm_begin(dtmm_run_t *run, size_t arena_size);
+
+/* Whether count words have the given sum, and sum of all partial sums, both modulo 2^32. */
+dtmm_status_t dtmm_check(const uint32_t *words, uint32_t count, uint32_t sum, uint32_t sum_of_sums);
 
 /* Repeats a pattern of pattern_bytes (1, 2, 4 or 8; the low bytes of pattern) over a range. */
 dtmm_status_t dtmm_fill(const dtmm_run_t *run, const dtmm_range_t *target, uint64_t pattern, uint32_t pattern_bytes);
