@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtmm_mlir.deploy.tools import run_child
 from dtmm_mlir.errors import DtmmError
 
 PHASES = (
@@ -69,10 +69,10 @@ def run(source: Path, output: Path, flags: Sequence[str]) -> None:
 
     Raises:
         CrashError: ``iree-compile`` dies of a signal.
-        DtmmError: it fails; with the first errors it prints.
+        DtmmError: it fails, with the first errors it prints; or takes too long.
     """
     command = [str(tool()), str(source), "-o", str(output), *flags]
-    child = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    child = run_child(command)
     if child.returncode == 0:
         return
     if child.returncode < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ _PACKAGES = {
     "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
     "qemu-system-riscv32": "qemu-system-misc",
 }
+TIME_LIMIT_VARIABLE = "DTMM_MLIR_TIME_LIMIT"
+_HOUR = 3600.0
 _ERROR = re.compile(r"(?:error|fatal error|undefined reference|overflowed|ld: cannot)", re.IGNORECASE)
 
 
@@ -47,13 +50,45 @@ def find_library(compiler: str) -> bool:
     return False
 
 
+def time_limit() -> float:
+    """Seconds that a child program may take: an hour, or what the environment variable says.
+
+    Raises:
+        DtmmError: that is no positive number.
+    """
+    text = os.environ.get(TIME_LIMIT_VARIABLE) or str(_HOUR)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise DtmmError(f"{TIME_LIMIT_VARIABLE} is '{text}', but must be a number of seconds.")
+    return seconds
+
+
+def run_child(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end, however that turns out, and captures what it prints.
+
+    Raises:
+        DtmmError: it took longer than ``time_limit``; then it has been stopped.
+    """
+    seconds = time_limit()
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise DtmmError(
+            f"{Path(command[0]).name} did not finish in {seconds:g} s and was stopped; set {TIME_LIMIT_VARIABLE} to "
+            "more seconds if the model is that large."
+        ) from None
+
+
 def run_program(command: Sequence[str], folder: Path) -> str:
     """Runs a program in ``folder`` and returns what it printed, errors after output.
 
     Raises:
-        DtmmError: it failed; with the first three lines that look like errors.
+        DtmmError: it failed, with the first three lines that look like errors; or took too long.
     """
-    child = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    child = run_child(command, folder)
     printed = child.stdout + child.stderr
     if child.returncode != 0:
         lines = printed.strip().splitlines()

@@ -13,6 +13,7 @@ from typing import Any
 
 from iree.compiler import ir
 
+from dtmm_mlir.deploy.tools import run_child
 from dtmm_mlir.dialect.constants import defining_op, walk
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.frontends.checks import find_entry, keep_only, reject_dynamic_shapes
@@ -126,7 +127,7 @@ def _convert(path: Path, shapes: dict[str, tuple[int, ...]]) -> bytes:
         output = Path(folder, "model.mlirbc")
         program = Path(__file__).with_name("_tflite_converter.py")
         command = [sys.executable, "-P", program, path, output, json.dumps(shapes)]  # -P: there is a torch.py beside it
-        child = subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace")
+        child = run_child(list(map(str, command)))
         if "not a valid Flatbuffer" in child.stderr:
             raise _broken(path)
         if child.returncode or not output.exists():

@@ -31,7 +31,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m4", "cortex-m0plus", "riscv32"])
+@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m4", "cortex-m0plus"])
 def test_accesses(target: str, plugin: Path, tmp_path: Path) -> None:
     board = get_target(target).board
     assert board is not None
