@@ -15,7 +15,6 @@ from iree.compiler import ir
 
 from dtmm_mlir.dialect.context import create_context
 
-
 _LEAST = 1 << 30
 _PER_BYTE = 64
 """Memory, in bytes, that reading a file may take: for any file, and per byte of a large one."""

@@ -124,3 +124,127 @@ def test_wrong_op_is_rejected_with_its_location(text: str, old: str, new: str, m
 def test_missing_attribute_is_rejected_by_irdl(missing: str) -> None:
     with pytest.raises(ir.MLIRError, match="attribute"):
         ir.Module.parse(CONV.replace(missing, ""), create_context())
+
+
+def _changed(text: str, *pairs: tuple[str, str]) -> str:
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def _joined(channels: int, run_width: int) -> tuple[tuple[str, str], ...]:
+    """Joins ``channels`` in runs of ``run_width``."""
+    return (("run_width = 1 : i64", f"run_width = {run_width} : i64, joined = {channels} : i64"),)
+
+
+_TWENTY = (("x4xi8>", "x20xi8>"),)
+_FLOATS = (
+    ("xi8>", "xf32>"),
+    ("tensor<2xi32>", "tensor<2xf32>"),
+    ("dense<1>", "dense<1.0>"),
+    ("dense<0>", "dense<0.0>"),
+    ("input_zero_point = -3", "input_zero_point = 0"),
+    ("clamp = [-128 : i32, 127 : i32]", "clamp"),
+    (CONV[CONV.index("rescale = ") : CONV.index("\n  } :")], "rescale"),
+)
+_DILATED = (
+    ("dilations = array<i64: 1, 1>", "dilations = array<i64: 1, 2>"),
+    ("array<i64: 1, 1, 1, 1>", "array<i64: 1, 1, 2, 2>"),
+)
+_GROUPED = (("groups = 1", "groups = 2"), ("tensor<2x3x3x4xi8>", "tensor<2x3x3x2xi8>"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        _joined(4, 1), _joined(4, 3), (*_TWENTY, *_joined(4, 3)), (*_TWENTY, *_joined(20, 2)),
+        _FLOATS, _DILATED, _GROUPED,
+        (("filters = 1", "filters = 2"),),
+        (("run_width = 1", "run_width = 3"),),
+        (("input_zero_point = -3", "input_zero_point = -128"),),
+        (("input_zero_point = -3", "input_zero_point = 127"),),
+        (("output_zero_point = 1", "output_zero_point = -128"),),
+        (("output_zero_point = 1", "output_zero_point = 127"),),
+        (("array<i8: 38, 39>", "array<i8: 2, 62>"),),
+        (("array<i32: 7, 8>", "array<i32: 0, 2147483647>"),),
+        (('"double"', '"single"'),),
+        (("[-128 : i32, 127 : i32]", "[5 : i32, 5 : i32]"),),
+        (("[-128 : i32, 127 : i32]", "[-1 : i32, 0 : i32]"),),
+    ],
+    ids=lambda changes: changes[-1][1][:40],
+)  # fmt: skip
+def test_what_is_at_the_limit_passes(changes: tuple[tuple[str, str], ...]) -> None:
+    verify(ir.Module.parse(_changed(CONV, *changes), create_context()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (_joined(3, 3), "plan joins 3 of 4 channels; it can join all, or in runs of 3 filterlets the last 4"),
+        ((*_TWENTY, *_joined(4, 1)), "plan joins 4 of 20 channels"),
+        ((*_TWENTY, *_joined(5, 3)), "plan joins 5 of 20 channels"),
+        ((*_FLOATS, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
+        ((*_DILATED, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
+        ((*_GROUPED, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
+        ((*_GROUPED, ("filters = 1", "filters = 2")), "filters = 2 does not fit 2 filters in 2 group(s)"),
+        ((*_FLOATS, ("dense<1.0>", "dense<0x7F800000>")), "weights and bias must be finite"),
+        ((*_FLOATS, ("dense<0.0>", "dense<0x7FC00000>")), "weights and bias must be finite"),
+        ((*_FLOATS, ("input_zero_point = 0", "input_zero_point = 1")), "input_zero_point must be 0 for f32, not 1"),
+        ((*_FLOATS, ("clamp", "clamp = [0 : i32, 1 : i32]")), "clamp must be [min, max] as f32 numbers"),
+        ((*_FLOATS, ("tensor<2xf32>", "tensor<2xi32>"), ("dense<0.0>", "dense<0>")), "bias must hold f32, not i32"),
+        ((("input_zero_point = -3", "input_zero_point = -129"),), "input_zero_point must be within i8, not -129"),
+        ((("input_zero_point = -3", "input_zero_point = 128"),), "input_zero_point must be within i8, not 128"),
+        ((("output_zero_point = 1", "output_zero_point = -129"),), "output_zero_point must be within i8, not -129"),
+        ((("array<i8: 38, 39>", "array<i8: 38, 63>"),), "shift must be within 2 to 62"),
+        ((("%w, %b) {", "%w, %w) {"), (", tensor<2xi32>) ->", ", tensor<2x3x3x4xi8>) ->")), "bias must"),
+        ((("dense<1> : tensor<2x3x3x4xi8>", "dense<1> : tensor<0x3x3x4xi8>"), ("%w, %b) {", "%w, %b) {"),
+          (", tensor<2x3x3x4xi8>, tensor<2xi32>)", ", tensor<0x3x3x4xi8>, tensor<2xi32>)"),
+          ("%w = arith.constant dense<1> : tensor<0", "%w = arith.constant dense<> : tensor<0")),
+         "weights must not be empty"),
+        ((("groups = 1 : i64", "groups = 1.0 : f32"),), ""),
+    ],
+)  # fmt: skip
+def test_what_is_beyond_the_limit_is_rejected(changes: tuple[tuple[str, str], ...], message: str) -> None:
+    with pytest.raises((PassError, ir.MLIRError)) as error:
+        verify(ir.Module.parse(_changed(CONV, *changes), create_context()))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ((("kept = 3", "kept = -1"),), "kept = -1 of total = 18"),
+        ((("[0, 8, 4]", "[0, 8, 9]"),), "positions must be within 0 to 8"),
+        ((("run_width = 1", "run_width = 2"), ("tensor<3x4xi8>", "tensor<3x8xi8>"), ("[0, 8, 4]", "[0, 2, 4]")),
+         "goes past the end of its kernel row"),
+        ((("kernel = array<i64: 3, 3>", "kernel = array<i64: 0, 3>"),), "kernel must be positive"),
+        ((("tensor<3x4xi8>", "tensor<3x4xi16>"),), "values must be a tensor of rank 2 holding i8 or f32"),
+        ((("dense<[2, 1]> : tensor<2xi16>", "dense<[2, 1]> : tensor<2xi32>"),
+          ("tensor<3xi16>, tensor<2xi16>", "tensor<3xi16>, tensor<2xi32>")), "counts must be a tensor of rank 1"),
+        ((("dense<[0, 8, 4]> : tensor<3xi16>", "dense<[0, 8, 4, 4]> : tensor<4xi16>"),
+          ("tensor<3xi16>, tensor<2xi16>", "tensor<4xi16>, tensor<2xi16>")), "positions has 4 entries for 3 runs"),
+        ((("dense<[2, 1]> : tensor<2xi16>", "dense<[1, 1]> : tensor<2xi16>"),), "counts sum to 2 but values hold 3"),
+    ],
+)  # fmt: skip
+def test_inconsistent_packing_is_rejected(changes: tuple[tuple[str, str], ...], message: str) -> None:
+    with pytest.raises(PassError) as error:
+        verify(ir.Module.parse(_changed(PACKED, *changes), create_context()))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (("kept = 3", "kept = 18"),),
+        (("kept = 3", "kept = 0"),),
+        (("run_width = 1", "run_width = 2"), ("tensor<3x4xi8>", "tensor<3x8xi8>"), ("[0, 8, 4]", "[0, 7, 4]")),
+        (("dense<[2, 1]>", "dense<[0, 3]>"),),
+        (("filters = 1", "filters = 2"), ("tensor<3x4xi8>", "tensor<3x8xi8>"),
+         ("dense<[2, 1]> : tensor<2xi16>", "dense<[3]> : tensor<1xi16>"), ("tensor<3xi16>, tensor<2xi16>",
+         "tensor<3xi16>, tensor<1xi16>")),
+    ],
+    ids=lambda changes: changes[0][1],
+)  # fmt: skip
+def test_consistent_packing_passes(changes: tuple[tuple[str, str], ...]) -> None:
+    verify(ir.Module.parse(_changed(PACKED, *changes), create_context()))
