@@ -117,7 +117,13 @@ class Artifact:
         return [list(case) for case in zip(*arrays, strict=True)], True
 
     def _host(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        results = self._function(*(np.ascontiguousarray(value) for value in inputs))
+        try:
+            results = self._function(*(np.ascontiguousarray(value) for value in inputs))
+        except (ValueError, RuntimeError, KeyError) as error:  # what the bindings raise
+            reason = " ".join(str(error).split())[:300]
+            raise DtmmError(
+                f"{HOST_MODULE} is not what its manifest says ({reason}); compile the model again."
+            ) from None
         results = results if isinstance(results, list | tuple) else [results]
         return [np.array(result.to_host()) for result in results]
 

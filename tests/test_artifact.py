@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -99,6 +100,42 @@ def test_load_rejects(single_conv: Artifact, tmp_path: Path) -> None:
     (copy / "manifest.json").write_text("{")
     with pytest.raises(DtmmError, match="cannot be read"):
         dtmm_mlir.load(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("files"),
+        lambda m: m.update(files=["../elsewhere"]),
+        lambda m: m.update(target=3),
+        lambda m: m["inputs"][0].update(shape=[1, -16]),
+        lambda m: m["inputs"][0].update(dtype="object"),
+        lambda m: m["inputs"][0]["quantization"].update(scale=0),
+        lambda m: m["outputs"][0].pop("name"),
+    ],
+)
+def test_load_rejects_a_damaged_manifest(
+    change: Callable[[dict], object], single_conv: Artifact, tmp_path: Path
+) -> None:
+    copy = single_conv.save(tmp_path / "copy").dir
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DtmmError, match=r"manifest is damaged .*compile the model again"):
+        dtmm_mlir.load(copy)
+
+
+def test_a_manifest_of_another_module_is_an_error(single_conv: Artifact, tmp_path: Path) -> None:
+    copy = single_conv.save(tmp_path / "copy").dir
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for changed in (
+        manifest | {"entry": "other"},
+        manifest | {"inputs": [manifest["inputs"][0] | {"shape": [16, 64]}]},
+    ):
+        (copy / "manifest.json").write_text(json.dumps(changed))
+        artifact = dtmm_mlir.load(copy)
+        with pytest.raises(DtmmError, match=r"model\.vmfb is not what its manifest says"):
+            artifact.run(np.zeros(artifact.inputs[0].shape, np.int8))
 
 
 def test_manifest_fulfils_its_schema(single_conv: Artifact, two_inputs: Artifact) -> None:
