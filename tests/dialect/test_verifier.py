@@ -187,6 +187,8 @@ def test_what_is_at_the_limit_passes(changes: tuple[tuple[str, str], ...]) -> No
         ((*_FLOATS, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
         ((*_DILATED, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
         ((*_GROUPED, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
+        ((*_GROUPED, ("tensor<2x3x3x2xi8>", "tensor<3x3x3x2xi8>"), ("tensor<2xi32>", "tensor<3xi32>"),
+          ("x5x5x2xi8>", "x5x5x3xi8>")), "groups = 2 must divide 4 input and 3 output channels"),
         ((*_GROUPED, ("filters = 1", "filters = 2")), "filters = 2 does not fit 2 filters in 2 group(s)"),
         ((*_FLOATS, ("dense<1.0>", "dense<0x7F800000>")), "weights and bias must be finite"),
         ((*_FLOATS, ("dense<0.0>", "dense<0x7FC00000>")), "weights and bias must be finite"),
