@@ -19,7 +19,7 @@ _HEADER = "# Written by .ci/lock.py for Python {version} on {platform}; install 
 def main() -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
     report = subprocess.run(
-        [*command, ".[torch,tflite,bench,dev]"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+        [*command, ".[torch,tflite,prune,report,bench,dev]"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     LOCK.write_text(lock(json.loads(report)))
 
