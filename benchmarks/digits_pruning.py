@@ -30,7 +30,7 @@ METHODS = ("both", "filterlets", "filters")
 
 
 def measure(network: str, method: str, seed: int, trials: int, effort: float, drop: float, folder: Path) -> dict:
-    """Instructions, their share of the dense network's, and points lost; the dense network itself where none was found."""
+    """Instructions, their share of the dense network's, and points lost; of the dense network where none was found."""
     os.environ["SEED"] = str(seed)
     recipes = importlib.reload(importlib.import_module("prune_digits"))
     settings = Settings(budget=Budget(drop=drop), method=method, trials=trials, effort=effort, seed=seed)
