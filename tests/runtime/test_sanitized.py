@@ -46,7 +46,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         patch.setitem(TARGETS, "x86", target)
         (folder / "model.mlir").write_text(ir_after(build_module(networks), "lower", "x86"))
     flags = ["--iree-llvmcpu-sanitize=address"]
-    schedule, _ = mcu._compile(folder / "model.mlir", target, folder, "model", flags)
+    schedule = mcu._compile(folder / "model.mlir", target, folder, "model", flags).schedule
     source = CSource("model", schedule, read_library(folder / "model_library.o"))
     (folder / "model.h").write_text(source.header())
     (folder / "model.c").write_text(source.source())
