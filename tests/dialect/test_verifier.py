@@ -205,6 +205,9 @@ def test_what_is_at_the_limit_passes(changes: tuple[tuple[str, str], ...]) -> No
           ("%w = arith.constant dense<1> : tensor<0", "%w = arith.constant dense<> : tensor<0")),
          "weights must not be empty"),
         ((("groups = 1 : i64", "groups = 1.0 : f32"),), ""),
+        (((CONV[CONV.index("plan = {") : CONV.index(",\n    rescale")], "plan = 3 : i64"),),
+         "plan must be a dictionary, not 3"),
+        ((("tensor<2x3x3x4xi8>", "tensor<2x3x12xi8>"),), "weights must be a tensor of rank 4 (OHWI)"),
     ],
 )  # fmt: skip
 def test_what_is_beyond_the_limit_is_rejected(changes: tuple[tuple[str, str], ...], message: str) -> None:
