@@ -160,6 +160,11 @@ _GROUPED = (("groups = 1", "groups = 2"), ("tensor<2x3x3x4xi8>", "tensor<2x3x3x2
     [
         _joined(4, 1), _joined(4, 3), (*_TWENTY, *_joined(4, 3)), (*_TWENTY, *_joined(20, 2)),
         _FLOATS, _DILATED, _GROUPED,
+        (
+            ("dilations = array<i64: 1, 1>", "dilations = array<i64: 2, 2>"),
+            ("array<i64: 1, 1, 1, 1>", "array<i64: 0, 0, 0, 0>"),
+            ("tensor<1x5x5x2xi8>", "tensor<1x1x1x2xi8>"),
+        ),
         (("filters = 1", "filters = 2"),),
         (("run_width = 1", "run_width = 3"),),
         (("input_zero_point = -3", "input_zero_point = -128"),),
