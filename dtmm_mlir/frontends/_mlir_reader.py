@@ -21,6 +21,7 @@ _PER_BYTE = 64
 
 
 def main() -> None:
+    """Reads the file that the arguments name, and ends."""
     _limit_memory(Path(sys.argv[1]).stat().st_size)
     with contextlib.suppress(ir.MLIRError, RuntimeError, UnicodeDecodeError):
         ir.Module.parseFile(sys.argv[1], create_context()).operation.verify()
