@@ -39,6 +39,10 @@ bench: setup ## Instructions beside CMSIS-NN's and DTMM's, then host millisecond
 sanitize: setup ## Compile 50 times with the plug-in under AddressSanitizer and UndefinedBehaviorSanitizer
 	SANITIZED_RUNS=50 $(BIN)/pytest tests/plugin/test_sanitizers.py
 
+.PHONY: wheels
+wheels: setup ## Build the wheel, and try it in an empty environment of each Python that is here
+	WHEELS=1 $(BIN)/pytest tests/packaging
+
 .PHONY: lint
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

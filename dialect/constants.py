@@ -47,6 +47,19 @@ def defining_op(value: ir.Value) -> ir.Operation | None:
     return None if isinstance(owner, ir.Block) else owner.operation
 
 
+def depends_on_argument(value: ir.Value) -> bool:
+    """Whether ``value`` is made from an argument of a block; else it is computed from constants alone."""
+    left, seen = [value], set()
+    while left:
+        op = defining_op(left.pop())
+        if op is None:
+            return True
+        if op not in seen:
+            seen.add(op)
+            left += op.operands
+    return False
+
+
 def constant_array(value: ir.Value) -> np.ndarray | None:
     """The tensor constant behind ``value`` with its shape and dtype; ``None`` where it is not a constant.
 

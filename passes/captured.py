@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from iree.compiler import ir
 
-from dtmm_mlir.dialect.constants import constant, constant_array, defining_op
+from dtmm_mlir.dialect.constants import constant, constant_array, defining_op, depends_on_argument
 from dtmm_mlir.dialect.ops import CONV, Clamp, Geometry, Rescale, clamp_attribute
 
 
@@ -97,6 +97,8 @@ def check_types(op: ir.Operation, weights: np.ndarray | None) -> np.ndarray:
     type = ir.RankedTensorType(op.operands[0].type)
     if weights is None:
         raise NotCapturedError("its weights are not constant")
+    if not depends_on_argument(op.operands[0]):
+        raise NotCapturedError("its input is constant, so it is computed at compile time")
     if not type.has_static_shape:
         raise NotCapturedError(f"its input {type} has a dynamic shape")
     names = {np.dtype(np.int8): "i8", np.dtype(np.float32): "f32"}

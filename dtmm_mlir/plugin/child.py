@@ -15,7 +15,7 @@ from typing import BinaryIO
 from iree.compiler import ir
 
 from dtmm_mlir import diagnostics
-from dtmm_mlir.dialect.constants import walk
+from dtmm_mlir.dialect.constants import depends_on_argument, walk
 from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import PassError, remark
@@ -23,6 +23,7 @@ from dtmm_mlir.passes.cleanup import strip_annotations
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline, verify
 from dtmm_mlir.plugin.options import Options
 from dtmm_mlir.plugin.target import find_target, parent_flags
+from dtmm_mlir.targets import Target
 
 
 def lower(module: ir.Module, options: Options) -> bool:
@@ -40,6 +41,7 @@ def lower(module: ir.Module, options: Options) -> bool:
         return False
     if not _filterlet_ops(module):
         return False
+    _reject_constant_inputs(module, target)
     plan = f'target={target.name} optimize={options.optimize} plans="{options.plans}"'
     run_pipeline(module, [make_step("filterlet-plan", plan), make_step("filterlet-pack")])
     for op in _filterlet_ops(module):
@@ -51,6 +53,19 @@ def lower(module: ir.Module, options: Options) -> bool:
     for function in walk(module, "func.func"):
         strip_annotations(function)
     return True
+
+
+def _reject_constant_inputs(module: ir.Module, target: Target) -> None:
+    """IREE computes what depends on constants alone at compile time: with kernels of another processor it crashes."""
+    if target.is_host or "--iree-opt-const-eval=false" in parent_flags():
+        return
+    for op in _filterlet_ops(module):
+        if not depends_on_argument(op.operands[0]):
+            raise PassError(
+                op,
+                f"its input is constant, and iree-compile would run its kernel for {target.name} on this machine; add "
+                "--iree-opt-const-eval=false, or compute it ahead.",
+            )
 
 
 def _capture(module: ir.Module, options: str) -> bool:

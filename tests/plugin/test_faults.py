@@ -98,3 +98,26 @@ def test_other_abi(iree_compile: Compile, plugin: Path, tmp_path: Path) -> None:
     result = iree_compile(models.linalg(), tmp_path / "model.vmfb", load=patched)
     assert result.returncode == 1
     assert "was built against plugin API headers" in result.stderr
+
+
+CONSTANT_INPUT = models.CONV.replace("%x: tensor<1x5x5x4xi8>", "").replace(
+    "  %weights =", "  %x = arith.constant dense<1> : tensor<1x5x5x4xi8>\n  %weights ="
+)
+
+
+def test_constant_input(iree_compile: Compile, tmp_path: Path, m4_flags: list[str]) -> None:
+    """IREE evaluates it, with the host's own kernels only."""
+    assert "arith.constant dense<1> : tensor<1x5x5x4xi8>" in CONSTANT_INPUT
+    result = iree_compile(CONSTANT_INPUT, tmp_path / "model.vmfb", flags=m4_flags)
+    assert result.returncode == 1
+    assert re.search(r"model\.mlir:\d+:\d+: error: 'filterlet.conv_2d': its input is constant", result.stderr)
+    result = iree_compile(CONSTANT_INPUT, tmp_path / "model.vmfb", flags=[*m4_flags, "--iree-opt-const-eval=false"])
+    assert result.returncode == 0, result.stderr
+    captured = (
+        models.linalg("int8")
+        .replace("%x: tensor<1x10x10x16xi8>", "")
+        .replace("  %w =", "  %x = arith.constant dense<1> : tensor<1x10x10x16xi8>\n  %w =")
+    )
+    result = iree_compile(captured, tmp_path / "model.vmfb", flags=m4_flags)
+    assert result.returncode == 0, result.stderr
+    assert b"filterlet_0_" not in (tmp_path / "model.vmfb").read_bytes()
