@@ -97,6 +97,4 @@ def _show(result: dict[str, Any], folder: Path) -> None:
         table.add_row(name, *sizes, *metrics)
     console = Console()
     console.print(table if console.is_terminal else json.dumps({name: result[name] for name in ("dense", "pruned")}))
-    console.print(
-        f"The compiled network is in {folder / result['artifact']}, the PyTorch one is {folder / result['network']}."
-    )
+    console.print(f"{folder} holds the compiled network (artifact), the PyTorch one (pruned.pt) and front.svg.")

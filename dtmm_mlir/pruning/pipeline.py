@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.manifest import tool_versions
 from dtmm_mlir.pruning.budget import Budget
 from dtmm_mlir.pruning.cost import Cost, Predictor
+from dtmm_mlir.pruning.figure import draw_front
 from dtmm_mlir.pruning.importance import Importance, contributions
 from dtmm_mlir.pruning.layers import find_layers
 from dtmm_mlir.pruning.masks import apply_masks, bake, masks_of
@@ -93,7 +95,8 @@ def prune(
     """Prunes, fine-tunes, quantizes, compiles and verifies the network of ``recipe``.
 
     ``out`` then holds ``artifact``, the compiled network; ``pruned.pt``, the fine-tuned one; ``study.db``, all trials;
-    and ``result.json``, which is returned. A run that was interrupted goes on where it was, with the same result.
+    ``front.svg``, the best of them; and ``result.json``, which is returned. A run that was interrupted goes on where it
+    was, with the same result.
 
     Args:
         recipe: the network and its data.
@@ -235,7 +238,11 @@ class _Run:
         return Outcome(cost, self.recipe.metric(_torch_runner(model)), on_host, on_chip)
 
     def _report(self, found: dict[str, Any], trials: list[FrozenTrial]) -> dict[str, Any]:
-        model = self.stages.tensors(f"tuned-{found['key']}", lambda: None)
+        model = self.stages.tensors("pruned", lambda: self.stages.tensors(f"tuned-{found['key']}", lambda: None))
+        shutil.copytree(self.stages.folder / f"artifact-{found['key']}", self.stages.fresh_folder("artifact"))
+        front = [{"loss": trial.values[0], **trial.user_attrs["cost"]} for trial in trials]
+        chosen = {"loss": found["loss"], **found["predicted"]}
+        draw_front(self.stages.folder / "front.svg", front, self.dense.cost.instructions, chosen)
         kept = {name: [int(mask.sum()), mask.size] for name, mask in masks_of(model).items()}
         return {
             "target": self.settings.target,
@@ -245,9 +252,7 @@ class _Run:
             "predicted": found["predicted"],
             "rates": found["rates"],
             "kept_filterlets": kept,
-            "artifact": f"artifact-{found['key']}",
-            "network": f"tuned-{found['key']}.pt",
-            "front": [{"loss": t.values[0], **t.user_attrs["cost"]} for t in trials],
+            "front": front,
             "tools": tool_versions(),
         }
 

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -20,7 +21,7 @@ pytest.importorskip("torch_pruning")
 
 import dtmm_mlir  # noqa: E402
 from dtmm_mlir.errors import DtmmError  # noqa: E402
-from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, prune  # noqa: E402
+from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, masks_of, prune  # noqa: E402
 from dtmm_mlir.pruning.cost import Cost, Predictor  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions  # noqa: E402
 from dtmm_mlir.pruning.scheduler import METHODS, SAMPLERS, Candidate, Space, search  # noqa: E402
@@ -102,10 +103,15 @@ def test_whole_road(recipe: ImageClassifier, tmp_path: Path) -> None:
     result = prune(recipe, settings, tmp_path / "run")
     assert result["pruned"]["instructions"] <= 30_000 < result["dense"]["instructions"]
     assert result["pruned"]["host_metric"] == result["pruned"]["metric"]
-    artifact = dtmm_mlir.load(tmp_path / "run" / result["artifact"])
+    artifact = dtmm_mlir.load(tmp_path / "run" / "artifact")
     assert artifact.manifest["flash_bytes"] == result["pruned"]["flash"]
     kept = sum(layer["kept_filterlets"] for layer in artifact.manifest["layers"])
     assert kept < sum(layer["total_filterlets"] for layer in artifact.manifest["layers"])
+    network = torch.load(tmp_path / "run" / "pruned.pt", weights_only=False)
+    assert sum(int(mask.sum()) for mask in masks_of(network).values()) == sum(
+        layer["kept_filterlets"] for layer in artifact.manifest["layers"] if layer["kind"] != "linear"
+    )
+    assert ElementTree.parse(tmp_path / "run" / "front.svg").getroot().tag.endswith("svg")
     assert prune(recipe, settings, tmp_path / "run") == result
     with pytest.raises(DtmmError, match="a run with other settings"):
         prune(recipe, dense, tmp_path / "run")
