@@ -13,7 +13,7 @@ from typing import Any
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
-from dtmm_mlir.dialect.ops import PACKED_CONV, PackedConvView
+from dtmm_mlir.dialect.ops import PACKED_CONV, Geometry, PackedConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import location_text
@@ -97,6 +97,19 @@ def layer_table(module: ir.Module) -> list[dict[str, Any]]:
     return [_layer(PackedConvView(op)) for op in walk(module, PACKED_CONV)]
 
 
+def shape_entry(g: Geometry) -> dict[str, Any]:
+    """The shape of a convolution as JSON has it, here and in reports."""
+    return {
+        "input_shape": [g.n, g.h, g.w, g.c],
+        "output_shape": list(g.output_shape),
+        "kernel": [g.kh, g.kw],
+        "strides": list(g.strides),
+        "dilations": list(g.dilations),
+        "pads": list(g.pads),
+        "groups": g.groups,
+    }
+
+
 def tool_versions() -> dict[str, str]:
     """Versions of what made an artifact."""
     packages = ("dtmm-mlir", "iree-base-compiler", "iree-base-runtime")
@@ -114,13 +127,7 @@ def _layer(conv: PackedConvView) -> dict[str, Any]:
         "location": location,
         "kind": _kind(conv),
         "dtype": _DTYPES[conv.element_type],
-        "input_shape": [g.n, g.h, g.w, g.c],
-        "output_shape": list(g.output_shape),
-        "kernel": [g.kh, g.kw],
-        "strides": list(g.strides),
-        "dilations": list(g.dilations),
-        "pads": list(g.pads),
-        "groups": g.groups,
+        **shape_entry(g),
         "kept_filterlets": conv.kept,
         "total_filterlets": conv.total,
         "kept_macs": positions * conv.kept * g.group_channels,

@@ -6,30 +6,14 @@ from pathlib import Path
 
 import click
 
+from dtmm_mlir.cli.options import model_options
 from dtmm_mlir.cli.program import progress
-from dtmm_mlir.targets import TARGETS
 
 
 @click.command("compile")
 @click.argument("model")
-@click.option("--target", default="host", show_default=True, metavar="T", help=f"One of {', '.join(sorted(TARGETS))}.")
+@model_options
 @click.option("-o", "--output", metavar="DIR", help="Folder for the artifact; an older artifact is replaced.")
-@click.option(
-    "--example-input",
-    "example_inputs",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="X.npy",
-    help="Input to trace a PyTorch model with; once per input.",
-)
-@click.option(
-    "--optimize",
-    type=click.Choice(["balanced", "speed", "size"]),
-    default="balanced",
-    show_default=True,
-    help="What kernels are chosen for; balanced: speed, without storing much more than dense weights.",
-)
-@click.option("--plan", "plans", metavar="FILE", help="Kernels of each convolution: an earlier manifest.json, edited.")
 @click.option("--compile-to", metavar="PHASE", help="Stop after this phase; without -o the IR goes to stdout.")
 @click.option("--dump-compilation-phases-to", metavar="DIR", help="Write the IR after each phase to this folder.")
 @click.argument("iree_flags", nargs=-1, type=click.UNPROCESSED, metavar="[-- IREE-COMPILE FLAGS]")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dtmm_mlir.cli.options import model_options
 from dtmm_mlir.cli.program import progress
-from dtmm_mlir.targets import TARGETS
 
 if TYPE_CHECKING:
     from dtmm_mlir.report import Report
@@ -56,19 +56,7 @@ def _outputs(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("analyze")
 @click.argument("model")
-@click.option("--target", default="host", show_default=True, metavar="T", help=f"One of {', '.join(sorted(TARGETS))}.")
-@click.option(
-    "--example-input",
-    "example_inputs",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="X.npy",
-    help="Input to trace a PyTorch model with; once per input.",
-)
-@click.option(
-    "--optimize", type=click.Choice(["balanced", "speed", "size"]), default="balanced", show_default=True, help="Goal."
-)
-@click.option("--plan", "plans", metavar="FILE", help="Kernels of each convolution, as for compile.")
+@model_options
 @_outputs
 def analyze_command(
     model: str, target: str, example_inputs: tuple[Path, ...], optimize: str, plans: str | None, **outputs: Any

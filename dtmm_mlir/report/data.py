@@ -10,6 +10,7 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.manifest import shape_entry
 from dtmm_mlir.report.details import pattern
 from dtmm_mlir.report.memory import Lifetime
 
@@ -72,17 +73,10 @@ class Convolution:
 
     def json(self) -> dict[str, Any]:
         """Its entry in the report's JSON."""
-        g = self.geometry
         return {
             "kind": self.kind,
             "dtype": self.dtype,
-            "input_shape": [g.n, g.h, g.w, g.c],
-            "output_shape": list(g.output_shape),
-            "kernel": [g.kh, g.kw],
-            "strides": list(g.strides),
-            "dilations": list(g.dilations),
-            "pads": list(g.pads),
-            "groups": g.groups,
+            **shape_entry(self.geometry),
             "kept_filterlets": self.kept_filterlets,
             "total_filterlets": self.kept.size,
             "kept_macs": self.kept_macs,
