@@ -23,8 +23,8 @@ demo: setup ## Compile a pruned network for host and Cortex-M55, run both, compa
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: setup ## Run all tests
-	$(BIN)/pytest $(PYTEST_FLAGS)
+test: setup ## Run all tests, a file at a time on each processor
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST_FLAGS)
 
 .PHONY: fuzz
 fuzz: setup ## Try random networks on host and in QEMU for MINUTES=10
