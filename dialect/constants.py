@@ -48,11 +48,13 @@ def defining_op(value: ir.Value) -> ir.Operation | None:
 
 
 def depends_on_argument(value: ir.Value) -> bool:
-    """Whether ``value`` is made from an argument of a block; else it is computed from constants alone."""
+    """Whether ``value`` is made from an argument, or from state such as a global; else from constants alone."""
     left, seen = [value], set()
     while left:
         op = defining_op(left.pop())
-        if op is None:
+        if op is None or op.name.startswith("scf."):  # whose bodies may read any value
+            return True
+        if not len(op.operands) and op.name not in (*_CONSTANT_OPS, "tensor.empty"):
             return True
         if op not in seen:
             seen.add(op)

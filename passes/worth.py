@@ -11,8 +11,9 @@ from dtmm_mlir.targets import Target
 def is_worthwhile(conv: Convolution, target: Target) -> bool:
     """Whether ``conv`` is estimated to take no more instructions in our kernel than in stock IREE's.
 
-    Integer convolutions always are: stock IREE requantizes in code of its own and mostly without SIMD. A float
-    depthwise convolution is not: a filterlet is one weight there, and hardly a vector of channels has only pruned ones.
+    Integer convolutions are all taken: stock IREE requantizes in loops of its own, which no estimate here knows of. A
+    float depthwise convolution is not: a filterlet is one weight there, and hardly a vector of channels has only pruned
+    ones.
     """
     if conv.element_type == "i8":
         return True

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import click
 
 from dtmm_mlir.targets import TARGETS
+
+
+class Count(click.ParamType[int]):
+    """A number, as ``20000000``, ``500K`` or ``20M``."""
+
+    name = "count"
+    thousand: ClassVar[int] = 1000
+    unit: ClassVar[str] = ""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(rf"(\d+)\s*([KM]?)(?:{self.unit})?", str(value), re.IGNORECASE)
+        if match is None:
+            self.fail(f"'{value}' is no {self.name}; write a number, 256K or 1M.", param, ctx)
+        return int(match[1]) * self.thousand ** ("", "K", "M").index(match[2].upper())
+
+
+class Size(Count):
+    """Bytes, as ``262144``, ``256K``, ``256KiB`` or ``1M``; a K is 1024."""
+
+    name = "size"
+    thousand = 1024
+    unit = "i?B"
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any
 
 import click
 
+from dtmm_mlir.cli.options import Count, Size
 from dtmm_mlir.cli.program import progress
-from dtmm_mlir.cli.report import Size
 from dtmm_mlir.errors import DtmmError
 
 
 @click.command("prune")
 @click.argument("recipe")
 @click.option("--target", default="cortex-m55", show_default=True, metavar="T", help="The microcontroller.")
-@click.option("--instructions", type=Size(), metavar="N", help="At most this many per inference, e.g. 20M.")
+@click.option("--instructions", type=Count(), metavar="N", help="At most this many per inference, e.g. 20M.")
 @click.option("--flash", type=Size(), metavar="SIZE", help="At most this much flash, e.g. 256K.")
 @click.option("--ram", type=Size(), metavar="SIZE", help="At most this large an arena.")
 @click.option("--drop", type=float, default=1.0, show_default=True, help="Points of the metric that may be lost.")
@@ -96,5 +95,6 @@ def _show(result: dict[str, Any], folder: Path) -> None:
         metrics = [f"{row[key]:.2f}" for key in ("float_metric", "host_metric", "metric")]
         table.add_row(name, *sizes, *metrics)
     console = Console()
-    console.print(table if console.is_terminal else json.dumps({name: result[name] for name in ("dense", "pruned")}))
+    console = console if console.is_terminal else Console(width=140)
+    console.print(table)
     console.print(f"{folder} holds the compiled network (artifact), the PyTorch one (pruned.pt) and front.svg.")

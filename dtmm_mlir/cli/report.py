@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,26 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtmm_mlir.cli.options import model_options
+from dtmm_mlir.cli.options import Size, model_options
 from dtmm_mlir.cli.program import progress
 
 if TYPE_CHECKING:
     from dtmm_mlir.report import Report
-
-_SIZE = re.compile(r"(\d+)\s*([KM]?)(?:i?B)?", re.IGNORECASE)
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
-
-
-class Size(click.ParamType[int]):
-    """Bytes, as ``262144``, ``256K`` or ``1M``."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = _SIZE.fullmatch(str(value))
-        if match is None:
-            self.fail(f"'{value}' is no size; write bytes, 256K or 1M.", param, ctx)
-        return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def _outputs(command: Callable[..., None]) -> Callable[..., None]:

@@ -42,8 +42,8 @@ def lower(module: ir.Module, options: Options) -> bool:
     if not _filterlet_ops(module):
         return False
     _reject_constant_inputs(module, target)
-    plan = f'target={target.name} optimize={options.optimize} plans="{options.plans}"'
-    run_pipeline(module, [make_step("filterlet-plan", plan), make_step("filterlet-pack")])
+    planning = f'target={target.name} optimize={options.optimize} plans="{options.plans}"'
+    run_pipeline(module, [make_step("filterlet-plan", planning), make_step("filterlet-pack")])
     for op in _filterlet_ops(module):
         kept, total, plan = (op.attributes[name] for name in ("kept", "total", "plan"))
         remark(op, f"{kept.value} of {total.value} filterlets are kept; kernel for {target.name}: {plan}")
@@ -77,7 +77,10 @@ def _capture(module: ir.Module, options: str) -> bool:
             logging.getLogger("dtmm_mlir").warning(
                 "%s",
                 error,
-                extra={"location": error.location, "diagnostic": f"{error.message} The model is left to IREE."},
+                extra={
+                    "location": error.location,
+                    "diagnostic": f"{error.message.rstrip('.')}. The model is left to IREE.",
+                },
             )
             return False
     run_pipeline(module, [make_step("filterlet-capture", options)])

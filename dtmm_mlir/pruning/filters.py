@@ -29,7 +29,8 @@ class FilterGroup:
 
 
 def find_groups(model: nn.Module, example: torch.Tensor) -> list[FilterGroup]:
-    """The groups of ``model`` whose filters can be removed: not those of its output, nor of grouped convolutions.
+    """The groups of ``model`` whose filters can be removed: not those of its output, nor those that grouped
+    convolutions make or read.
 
     Args:
         example: an input of one image.
@@ -51,7 +52,7 @@ def find_groups(model: nn.Module, example: torch.Tensor) -> list[FilterGroup]:
         seen |= set(convs)
         modules = [model.get_submodule(conv) for conv in convs]
         same = all(isinstance(each, nn.Conv2d) and each.out_channels == module.out_channels for each in modules)
-        if same and graph.check_pruning_group(group) and not _reaches_output(graph, group):
+        if same and graph.check_pruning_group(group) and not _has_grouped(group) and not _reaches_output(group):
             found.append(FilterGroup(name, convs, module.out_channels))
     return found
 
@@ -84,7 +85,13 @@ def _graph(model: nn.Module, example: torch.Tensor) -> tp.DependencyGraph:
     return tp.DependencyGraph().build_dependency(model.eval(), example_inputs=example, verbose=False)
 
 
-def _reaches_output(graph: tp.DependencyGraph, group: tp.Group) -> bool:
+def _has_grouped(group: tp.Group) -> bool:
+    """Whether a grouped convolution, other than a depthwise one, takes part: its channels go only in equal shares."""
+    modules = (dependency.target.module for dependency, _ in group)
+    return any(isinstance(each, nn.Conv2d) and 1 < each.groups < each.in_channels for each in modules)
+
+
+def _reaches_output(group: tp.Group) -> bool:
     """Whether the filters are the channels of the network's result."""
     nodes = [dependency.target for dependency, _ in group]
     consumed = any(dependency.handler != tp.prune_conv_out_channels and _reads(dependency) for dependency, _ in group)

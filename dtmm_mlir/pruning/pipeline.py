@@ -238,7 +238,7 @@ class _Run:
         return Outcome(cost, self.recipe.metric(_torch_runner(model)), on_host, on_chip)
 
     def _report(self, found: dict[str, Any], trials: list[FrozenTrial]) -> dict[str, Any]:
-        model = self.stages.tensors("pruned", lambda: self.stages.tensors(f"tuned-{found['key']}", lambda: None))
+        model = self.stages.tensors("pruned", lambda: self.stages.read_tensors(f"tuned-{found['key']}"))
         shutil.copytree(self.stages.folder / f"artifact-{found['key']}", self.stages.fresh_folder("artifact"))
         front = [{"loss": trial.values[0], **trial.user_attrs["cost"]} for trial in trials]
         chosen = {"loss": found["loss"], **found["predicted"]}

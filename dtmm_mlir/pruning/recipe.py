@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +60,7 @@ class ImageClassifier:
         epochs: of fine-tuning.
         rate: learning rate, the largest of a one-cycle schedule.
         batch: images per step.
+        importance_images: of the training data, to score filterlets and to calibrate int8 with.
     """
 
     network: nn.Module
@@ -69,7 +70,7 @@ class ImageClassifier:
     epochs: int = 20
     rate: float = 5e-3
     batch: int = 64
-    importance_images: int = field(default=512)
+    importance_images: int = 512
 
     def model(self) -> nn.Module:
         """The trained network."""
@@ -91,14 +92,15 @@ class ImageClassifier:
     def train(self, model: nn.Module, effort: float) -> None:
         """Adam with a one-cycle schedule."""
         x, y = self.train_data
-        steps = max(1, round(effort * self.epochs * (len(x) // self.batch)))
+        size = min(self.batch, len(x))
+        steps = max(1, round(effort * self.epochs * (len(x) // size)))
         optimizer = torch.optim.Adam(model.parameters(), self.rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.rate, total_steps=steps + 1)
         model.train()
         order: list[torch.Tensor] = []
         for _ in range(steps):
             if not order:
-                order = list(torch.randperm(len(x))[: len(x) // self.batch * self.batch].split(self.batch))
+                order = list(torch.randperm(len(x))[: len(x) // size * size].split(size))
             picked = order.pop()
             loss = self.loss(model, (x[picked], y[picked]))
             optimizer.zero_grad()

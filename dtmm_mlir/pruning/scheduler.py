@@ -90,26 +90,20 @@ class Space:
         for layer in find_layers(model, self._example):
             lost = candidate.lost.get(layer.name, 0.0)
             if lost > 0:
-                held = twin.get_submodule(layer.name).get_parameter("weight").detach().double().numpy()
-                scores = importance(held, self.kind)
+                scores = self._importance(twin, layer.name)
                 if scores.any():
                     masks[layer.name] = choose_mask(scores, 1 - lost, layer.geometry, self.predictor.costs)
         return model, masks
 
     def cost(self, candidate: Candidate) -> Cost:
-        """Predicted, in milliseconds."""
+        """Predicted, without training or compiling it."""
         model, masks = self.build(candidate)
         return self.predictor(model, self._example, masks)
 
     def first(self) -> list[dict[str, float]]:
         """Parameters to begin with: importance given up where that saves most, or filters at one rate."""
         layers = [layer for layer in self.predictor.layers if f"lost/{layer.name}" in self.most]
-        scores = {
-            layer.name: importance(
-                self._twin.get_submodule(layer.name).get_parameter("weight").detach().double().numpy(), self.kind
-            )
-            for layer in layers
-        }
+        scores = {layer.name: self._importance(self._twin, layer.name) for layer in layers}
         found = []
         for share in _FIRST:
             point = {name: 0.0 if layers else (1 - share) * most for name, most in self.most.items()}
@@ -122,6 +116,10 @@ class Space:
     def smallest(self) -> Cost:
         """The cost of the most that the search would prune."""
         return self.cost(Candidate.of(self.most))
+
+    def _importance(self, twin: nn.Module, name: str) -> np.ndarray:
+        """[F, KH, KW] of the layer ``name`` of a network that holds contributions in place of weights."""
+        return importance(twin.get_submodule(name).get_parameter("weight").detach().double().numpy(), self.kind)
 
 
 def search(

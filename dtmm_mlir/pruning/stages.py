@@ -56,7 +56,11 @@ class Stages:
         if not path.exists():
             value = make()
             self._write(path, lambda target: torch.save(value, target))
-        return torch.load(path, weights_only=False)  # written by this very run
+        return self.read_tensors(name)
+
+    def read_tensors(self, name: str) -> Any:
+        """What ``tensors`` has made."""
+        return torch.load(self.folder / f"{name}.pt", weights_only=False)  # written by this very run
 
     def fresh_folder(self, name: str) -> Path:
         """A folder that does not exist yet; what an interrupted stage left there is gone."""

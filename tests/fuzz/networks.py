@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
 from dtmm_mlir.dialect.ops import Geometry
+from tests.fuzz.examples import examples_of
 
 Shape = tuple[int, int, int]
 """Height, width and channels of one image."""
@@ -97,23 +97,7 @@ def output_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 def sample(number: int, count: int) -> list[Network]:
     """``count`` networks; the same for the same ``number``."""
-    drawn: list[Network] = []
-
-    @seed(number)
-    @settings(
-        max_examples=count,
-        phases=[Phase.generate],
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-    )
-    @given(networks())
-    def draw(network: Network) -> None:
-        drawn.append(network)
-
-    draw()
-    return drawn
+    return examples_of(networks(), number, count)
 
 
 @st.composite

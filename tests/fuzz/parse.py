@@ -20,13 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
 import dtmm_mlir
 from dtmm_mlir.errors import DtmmError
 from tests.conftest import MODELS
 from tests.fuzz.corrupt import corrupted, damaged_json
+from tests.fuzz.examples import examples_of
 from tests.fuzz.networks import sample
 
 SECONDS = 30
@@ -45,32 +45,12 @@ def main() -> None:
         strategy = st.one_of(damaged_json(original), corrupted(original)) if text else corrupted(original)
         outcomes: Counter[str] = Counter()
         examples: dict[str, str] = {}
-        for data in _draw(strategy, count, number):
+        for data in examples_of(strategy, number, count):
             outcome, told = _in_child(lambda data=data: read(data))  # type: ignore[misc]
             outcomes[outcome] += 1
             if outcome not in GOOD:
                 examples.setdefault(outcome, told)
     print(json.dumps({"outcomes": outcomes, "examples": examples}))
-
-
-def _draw(strategy: st.SearchStrategy[bytes], count: int, number: int) -> list[bytes]:
-    drawn: list[bytes] = []
-
-    @seed(number)
-    @settings(
-        max_examples=count,
-        phases=[Phase.generate],
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-    )
-    @given(strategy)
-    def draw(data: bytes) -> None:
-        drawn.append(data)
-
-    draw()
-    return drawn
 
 
 def _in_child(action: Callable[[], Any]) -> tuple[str, str]:

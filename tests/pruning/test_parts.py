@@ -161,3 +161,17 @@ def test_prediction_of_the_network_itself_is_what_was_measured(recipe: ImageClas
     pruned = predict(recipe.model(), recipe.example(), {"first.0": half})
     assert pruned.instructions < measured.instructions
     assert pruned.flash < measured.flash
+
+
+def test_channels_of_grouped_convolutions_stay(recipe: ImageClassifier) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 6, 1), nn.Conv2d(6, 4, 1)
+    )
+    assert [group.root for group in find_groups(model, recipe.example())] == ["3"]
+
+
+def test_fewer_images_than_a_batch(recipe: ImageClassifier) -> None:
+    few = tuple(part[:5] for part in recipe.train_data)
+    before = recipe.model().classify.weight.detach().clone()
+    ImageClassifier(recipe.model(), few, few, few).train(recipe.model(), 0.1)
+    assert not torch.equal(recipe.model().classify.weight, before)
