@@ -130,6 +130,11 @@ class ConvKernel:
     def _offset(self, run: Index) -> ir.Value:
         return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))
 
+    def _requantization(self, multiplier: ir.Value, shift: ir.Value, bounded: bool = False) -> Requantization:
+        low, _ = self.clamp or (-128, 127)
+        rectified = self.rescale is not None and low >= self.rescale.output_zero_point
+        return Requantization(multiplier, shift, bounded, rectified)
+
     def _finish(self, sums: ir.Value, bias: ir.Value, scale: Requantization) -> ir.Value:
         """Sums (vector of i32 or f32) to results: bias, rescale, clamp."""
         type = ir.VectorType(sums.type)

@@ -8,7 +8,6 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Requantization
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
 
@@ -59,7 +58,7 @@ class DepthwiseKernel(ConvKernel):
         zeros = [emit.splat(0.0 if real else 0, type)] * pixels
         sums = emit.loop(0, runs, position, zeros) if runs else zeros
         bias = self._parameters(0, channel, lanes)
-        scale = Requantization(self._parameters(1, channel, lanes), self._parameters(2, channel, lanes))
+        scale = self._requantization(self._parameters(1, channel, lanes), self._parameters(2, channel, lanes))
         for p, total in enumerate(sums):
             at = emit.add(target, emit.add(p * self.geometry.f, channel))
             emit.store(self._finish(total, bias, scale), self.output, at)

@@ -40,15 +40,16 @@ class Dsp(Scalar):
         if element != "i8":
             return super().load_data(address, element, alignment)
         if alignment >= 4:
-            both = emit.load_from(address, emit.i64(), 4, volatile=True)  # stays one ldrd
-            high = arith.shrui(both, emit.splat(32, emit.i64()))
-            return tuple(arith.trunci(emit.i32(), word) for word in (both, high))
+            return emit.load_two_words(address)
         return tuple(emit.load_from(emit.advance(address, 4 * i), emit.i32(), 2) for i in range(2))
 
-    def load_weights(self, address: ir.Value, element: str) -> Prepared:
+    def load_weights(self, address: ir.Value, element: str, alignment: int) -> Prepared:
         if element != "i8":
-            return super().load_weights(address, element)
-        return _pairs(emit.load_from(address, emit.i32()))
+            return super().load_weights(address, element, alignment)
+        return _pairs(emit.load_from(address, emit.i32(), alignment))
+
+    def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
+        return emit.load_two_words(address)
 
     def arrange(self, values: np.ndarray) -> np.ndarray:
         if values.dtype != np.int8:
@@ -74,7 +75,7 @@ class Dsp(Scalar):
             if double:
                 product = arith.addi(product, emit.splat(1 << 31, emit.i64()))
             value = arith.trunci(emit.i32(), arith.shrui(product, emit.splat(32, emit.i64())))  # smmul, smmulr
-            if double:
+            if double and not by.rectified:
                 value = emit.opaque(value)  # not a second multiplication that adds the sign
                 value = arith.addi(value, arith.shrsi(value, emit.splat(31, emit.i32())))
             return arith.shrsi(arith.addi(arith.shrsi(value, by.shift), one), one)

@@ -179,6 +179,13 @@ def load_from(address: ir.Value, type: ir.Type, alignment: int = 1, volatile: bo
     return llvm.LoadOp(type, address, alignment=alignment, volatile_=volatile).result
 
 
+def load_two_words(address: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Two neighbouring i32, loaded by one instruction where there is one."""
+    both = load_from(address, i64(), 4, volatile=True)
+    high = arith.shrui(both, splat(32, i64()))
+    return arith.trunci(i32(), both), arith.trunci(i32(), high)
+
+
 def store_once(value: ir.Value, buffer: ir.Value, at: Index) -> None:
     """Stores a vector or a scalar by itself: loops of such do not become calls of memset or memcpy.
 
@@ -193,13 +200,34 @@ def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
     llvm.StoreOp(value, address, alignment=alignment)
 
 
-def opaque(value: ir.Value, register: str | None = None) -> ir.Value:
-    """``value``, of which the compiler then knows nothing: it neither counts loops with it nor splits addresses.
+def opaque(value: ir.Value) -> ir.Value:
+    """``value``, of which the compiler then knows nothing: it neither counts loops with it nor splits addresses."""
+    return llvm.InlineAsmOp(value.type, [value], "", "=r,0").res
+
+
+def assembly(
+    lines: Sequence[str], results: Sequence[tuple[str, ir.Type, ir.Value | None]], clobbered: Sequence[str]
+) -> list[ir.Value]:
+    """Instructions of the target that read memory.
 
     Args:
-        register: where it is to be kept, if that matters.
+        results: register and type of each result, and what the register holds before, if that matters.
+        clobbered: other registers that the instructions write.
     """
-    return llvm.InlineAsmOp(value.type, [value], "", f"={{{register}}},0" if register else "=r,0").res
+    struct = llvm.StructType.get_literal([type for _, type, _ in results])
+    before = [(i, value) for i, (_, _, value) in enumerate(results) if value is not None]
+    constraints = [
+        *(f"={{{register}}}" for register, _, _ in results),
+        *(str(i) for i, _ in before),
+        *(f"~{{{register}}}" for register in clobbered),
+        "~{memory}",
+    ]
+    op = llvm.InlineAsmOp(
+        struct, [value for _, value in before], "\n".join(lines), ",".join(constraints), has_side_effects=True
+    )
+    return [
+        llvm.ExtractValueOp(type, op.res, ir.DenseI64ArrayAttr.get([i])).res for i, (_, type, _) in enumerate(results)
+    ]
 
 
 def repeat(inits: Sequence[ir.Value], body: Callable[..., tuple[ir.Value, Sequence[ir.Value]]]) -> list[ir.Value]:

@@ -14,7 +14,6 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Requantization
 
 _PARAMETERS = 4
 """Words per filter: bias, multiplier, shift, and one of the block."""
@@ -26,7 +25,10 @@ _RESULTS = 4
 """Pixels of one filter that are requantized as one vector."""
 
 
-Walk: TypeAlias = tuple[ir.Value, ir.Value, Sequence[ir.Value]]
+Sums: TypeAlias = Sequence[ir.Value | None]
+"""``None`` for a sum that begins with its first product."""
+
+Walk: TypeAlias = tuple[ir.Value, ir.Value, Sums]
 """Addresses of the next block's weights and offsets, and the sums of this one."""
 
 
@@ -134,11 +136,6 @@ class FilterKernel(ConvKernel):
         return bool((runs == runs[0]).all()) and len(runs[0]) * weights <= self.plan.unrolled
 
     @cached_property
-    def _registers(self) -> tuple[str | None, str | None]:
-        """Where straight-line code keeps the addresses of weights and activations."""
-        return (self.isa.weights_register, self.isa.data_register) if self._straight else (None, None)
-
-    @cached_property
     def _bounded(self) -> bool:
         """Whether no sum can reach 2^30 in magnitude, whatever the input."""
         if not self.conv.values.size:
@@ -155,13 +152,17 @@ class FilterKernel(ConvKernel):
 
     @cached_property
     def _starts_with_bias(self) -> bool:
-        """Whether sums begin as the bias: not as vectors, nor where the first product needs no sum to be added to."""
-        if self.element != "i8" or not self.isa.scalar_sums:
-            return False
-        return not (self._straight and self.isa.first_product_is_free)
+        """Whether sums begin as the bias: not as vectors, nor where they begin with the first product."""
+        return self.element == "i8" and self.isa.scalar_sums and not self._starts_with_product
 
-    def _start_sums(self, pixels: int, parameters: ir.Value) -> list[ir.Value]:
+    @cached_property
+    def _starts_with_product(self) -> bool:
+        return self.element == "i8" and self._straight and self.isa.first_product_is_free
+
+    def _start_sums(self, pixels: int, parameters: ir.Value) -> list[ir.Value | None]:
         """What the sums of each pixel of the first filter, then of the next, begin with."""
+        if self._starts_with_product:
+            return [None] * (pixels * self.filters)
         if not self._starts_with_bias:
             return [self.isa.zero(self.element)] * (pixels * self.filters)
         biases = [self._parameter(parameters, b, 0) for b in range(self.filters)]
@@ -169,20 +170,24 @@ class FilterKernel(ConvKernel):
 
     def _parameter(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
         """bias (0), multiplier (1), shift (2) or the last word (3) of one filter of a block."""
-        return emit.load_from(emit.advance(parameters, (filter * _PARAMETERS + kind) * _WORD), emit.i32(), _WORD)
+        return emit.load_from(self._parameter_at(parameters, filter, kind), emit.i32(), _WORD)
+
+    def _parameter_at(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
+        return emit.advance(parameters, (filter * _PARAMETERS + kind) * _WORD)
 
     def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block where every block has the same: straight-line code."""
         weights = cursor.weights
-        sums: Sequence[ir.Value] = self._start_sums(pixels, cursor.parameters)
+        sums: Sums = self._start_sums(pixels, cursor.parameters)
         for position in self.conv.positions[: self.conv.counts[0]]:
-            weights, offset = emit.opaque(weights, self._registers[0]), self.layout.offset(int(position))
-            sums = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
-            weights = self._weights_at(weights, self._stored)
+            offset = self.layout.offset(int(position))
+            weights, sums = self._run(
+                emit.opaque(weights), self._start(data, offset), self._start(joined, offset), sums
+            )
         return weights, cursor.offsets, sums
 
     def _start(self, data: ir.Value, offset: Index) -> ir.Value:
-        return emit.opaque(self._at(data, offset), self._registers[1])
+        return emit.opaque(self._at(data, offset))
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block, as many and where the tables say."""
@@ -195,9 +200,9 @@ class FilterKernel(ConvKernel):
             weights = emit.opaque(weights)
             offset = emit.load_from(offsets, index, index.width // 8)
             offset = arith.index_cast(ir.IndexType.get(), offset)
-            totals = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
+            weights, totals = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
             left, more = emit.count_down(left)
-            return more, [left, self._weights_at(weights, self._stored), emit.advance(offsets, 1, index), *totals]
+            return more, [left, weights, emit.advance(offsets, 1, index), *totals]
 
         carried = [count, cursor.weights, cursor.offsets, *self._start_sums(pixels, cursor.parameters)]
         if self.conv.counts.all():
@@ -211,10 +216,6 @@ class FilterKernel(ConvKernel):
         """An address within the row buffer moved on."""
         return emit.advance(data, elements, ir.MemRefType(self.data.type).element_type)
 
-    def _weights_at(self, weights: ir.Value, elements: Index) -> ir.Value:
-        """An address within the weights moved on."""
-        return emit.advance(weights, elements, ir.MemRefType(self.weights.type).element_type)
-
     @property
     def _element_bytes(self) -> int:
         return 1 if self.element == "i8" else 4
@@ -226,7 +227,8 @@ class FilterKernel(ConvKernel):
     def _store_results(self, sums: Sequence[ir.Value], pixels: int, parameters: ir.Value, output: ir.Value) -> None:
         scaled = []
         for b in range(self.filters):
-            bias, multiplier, shift = (self._parameter(parameters, b, kind) for kind in range(3))
+            bias, multiplier = self.isa.load_pair(self._parameter_at(parameters, b, 0))
+            shift = self._parameter(parameters, b, 2)
             if self._starts_with_bias:
                 bias = emit.splat(0, emit.i32())
             if self.element == "f32":
@@ -237,16 +239,15 @@ class FilterKernel(ConvKernel):
                 at = first * self.geometry.f + b
                 if self.rescale:
                     totals = arith.addi(totals, emit.broadcast(bias, ir.VectorType(totals.type)))
-                    scaled.append(
-                        (at, self.isa.scale(totals, Requantization(multiplier, shift, self._bounded), self.rescale))
-                    )
+                    scale = self._requantization(multiplier, shift, self._bounded)
+                    scaled.append((at, self.isa.scale(totals, scale, self.rescale)))
                     continue
-                results = self._finish(totals, bias, Requantization(multiplier, shift))
+                results = self._finish(totals, bias, self._requantization(multiplier, shift))
                 self.isa.store_strided(results, emit.advance(output, at, self._output_type), self.geometry.f)
         if self.rescale:
             self.isa.store_scaled(scaled, output, self.geometry.f, self.rescale, self.clamp or (-128, 127))
 
-    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums) -> tuple[ir.Value, Sums]:
         """Multiplies one run with each pixel's window.
 
         Args:
@@ -254,5 +255,8 @@ class FilterKernel(ConvKernel):
             data: address of the first pixel's activations under the run, of its channels in whole vectors.
             joined: the same of its joined channels.
             sums: accumulators of each pixel of the first filter, then of the next.
+
+        Returns:
+            the address behind the run's weights, and the sums.
         """
         raise NotImplementedError

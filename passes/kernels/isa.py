@@ -13,6 +13,7 @@ from iree.compiler.dialects import arith, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.products import Product, Vectors
 
 Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
@@ -26,11 +27,13 @@ class Requantization:
         multiplier: i32 or vector of i32.
         shift: i32 or vector of i32, as ``Isa.stored_shift`` made it.
         bounded: whether all sums are known to be below 2^30 in magnitude.
+        rectified: whether results below zero end as zero, as a ReLU's do: then it does not matter how they round.
     """
 
     multiplier: ir.Value
     shift: ir.Value
     bounded: bool = False
+    rectified: bool = False
 
 
 class Isa:
@@ -45,11 +48,7 @@ class Isa:
     scalar_sums = False
     """Whether an accumulator of i8 products is one i32."""
     first_product_is_free = False
-    """Whether a product that is added to zero takes one instruction, the zero included."""
-    weights_register: str | None = None
-    """Register to keep the address of weights in, where it matters."""
-    data_register: str | None = None
-    """The same for the address of activations."""
+    """Whether a sum of i8 products that begins with its first one takes no instruction to begin."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None
@@ -100,11 +99,46 @@ class Isa:
             emit.load_from(address, emit.vector_type(self.lanes(element), self.row_type(element)), alignment)
         )
 
-    def load_weights(self, address: ir.Value, element: str) -> Prepared:
+    def load_weights(self, address: ir.Value, element: str, alignment: int) -> Prepared:
         """One vector of weights, ready to be multiplied."""
-        type = ir.Type.parse(element)
-        bytes = 1 if element == "i8" else 4
-        return self.prepare(emit.load_from(address, emit.vector_type(self.lanes(element), type), bytes))
+        type = emit.vector_type(self.lanes(element), ir.Type.parse(element))
+        return self.prepare(emit.load_from(address, type, alignment))
+
+    def multiply(
+        self,
+        products: Sequence[Product],
+        element: str,
+        weights: Vectors,
+        data: Vectors,
+        length: int,
+        sums: Sequence[ir.Value | None],
+    ) -> tuple[ir.Value, list[ir.Value]]:
+        """Adds products to sums.
+
+        Args:
+            element: ``i8`` or ``f32``.
+            length: bytes of the weights.
+            sums: ``None`` for sums that begin with their first product, see ``first_product_is_free``.
+
+        Returns:
+            the address behind the weights, and the sums.
+        """
+        results = list(sums)
+        loaded_weights: dict[int, Prepared] = {}
+        loaded_data: dict[int, Prepared] = {}
+        for p in products:
+            if p.weights not in loaded_weights:
+                address = emit.advance(weights.address, p.weights)
+                loaded_weights[p.weights] = self.load_weights(address, element, weights.alignment)
+            if p.data not in loaded_data:
+                loaded_data[p.data] = self.load_data(emit.advance(data.address, p.data), element, data.alignment)
+            results[p.sum] = self.mac(results[p.sum], loaded_data[p.data], loaded_weights[p.weights])
+        return emit.advance(weights.address, length), results
+
+    def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Two neighbouring i32."""
+        first, second = (emit.load_from(emit.advance(address, at), emit.i32(), 4) for at in (0, 4))
+        return first, second
 
     def arrange(self, values: np.ndarray) -> np.ndarray:
         """The weights, whole vectors along the last axis, in the order in which ``load_weights`` wants them."""
@@ -182,7 +216,7 @@ class Isa:
         if rescale.rounding == "double":
             product = arith.addi(product, emit.splat(1 << 30, wide))
         value = arith.trunci(narrow, arith.shrui(product, emit.splat(31, wide)))
-        if rescale.rounding == "double":
+        if rescale.rounding == "double" and not by.rectified:
             value = arith.addi(value, arith.shrsi(value, emit.splat(31, narrow)))
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
         one = emit.splat(1, narrow)

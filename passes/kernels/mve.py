@@ -11,7 +11,9 @@ from iree.compiler.dialects import arith, llvm, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far
+from dtmm_mlir.passes.kernels.isa import Isa, Requantization, is_far
+from dtmm_mlir.passes.kernels.mve_assembly import DATA, SUMS, VECTORS, WEIGHTS, assembly
+from dtmm_mlir.passes.kernels.products import Product, Vectors
 
 
 class Mve(Isa):
@@ -21,8 +23,6 @@ class Mve(Isa):
 
     scalar_sums = True
     first_product_is_free = True
-    weights_register = "r9"  # sums take the even ones
-    data_register = "r11"
     byte_reach = 127
     word_reach = 508
 
@@ -35,14 +35,27 @@ class Mve(Isa):
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.i32()) if element == "i8" else super().zero(element)
 
-    def prepare(self, values: ir.Value) -> Prepared:
-        return (values,)
+    def multiply(
+        self,
+        products: Sequence[Product],
+        element: str,
+        weights: Vectors,
+        data: Vectors,
+        length: int,
+        sums: Sequence[ir.Value | None],
+    ) -> tuple[ir.Value, list[ir.Value]]:
+        if element != "i8":
+            return super().multiply(products, element, weights, data, length, sums)
+        alignments = {WEIGHTS: weights.alignment, DATA: data.alignment}
+        lines = assembly(products, alignments, length, started=sums[0] is not None)
+        pointer = weights.address.type
+        addresses = [(WEIGHTS, pointer, weights.address), (DATA, pointer, data.address)]
+        totals = [(register, emit.i32(), value) for register, value in zip(SUMS, sums, strict=False)]
+        end, _, *results = emit.assembly(lines, [*addresses, *totals], VECTORS)
+        return end, results
 
-    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
-        if isinstance(sums.type, ir.VectorType):
-            return super().mac(sums, a, b)
-        zero = emit.splat(0, emit.i32())
-        return emit.intrinsic(emit.i32(), "llvm.arm.mve.vmldava.v16i8", zero, zero, zero, sums, *a, *b)
+    def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
+        return emit.load_two_words(address)
 
     def total(self, sums: ir.Value) -> ir.Value:
         return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
@@ -80,9 +93,8 @@ class Mve(Isa):
         if clamp == (-128, 127):
             bytes = emit.vector_type(16, ir.IntegerType.get_signless(8))
             name = "llvm.arm.mve.vqmovn.v16i8.v8i16"
-            return vector.BitCastOp(
-                type, emit.intrinsic(bytes, name, emit.splat(0, bytes), value, zero, zero, zero)
-            ).result
+            low = vector.BitCastOp(bytes, value).result  # what the other bytes hold does not matter
+            return vector.BitCastOp(type, emit.intrinsic(bytes, name, low, value, zero, zero, zero)).result
         return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
 
     def _scatter(self, values: ir.Value, address: ir.Value, offsets: np.ndarray) -> None:
@@ -116,8 +128,9 @@ class Mve(Isa):
             multiplier = emit.broadcast(multiplier, type)
         if rescale.rounding == "double":
             value = emit.intrinsic(type, "llvm.arm.mve.vqrdmulh.v4i32", sums, multiplier)
-            sign = arith.shrsi(value, emit.splat(31, type))
-            value = emit.intrinsic(type, "llvm.sadd.sat.v4i32", value, sign)
+            if not by.rectified:
+                sign = arith.shrsi(value, emit.splat(31, type))
+                value = emit.intrinsic(type, "llvm.sadd.sat.v4i32", value, sign)
         else:
             value = emit.intrinsic(type, "llvm.arm.mve.vqdmulh.v4i32", sums, multiplier)
         kind = "vector.v4i32.v4i32" if isinstance(shift.type, ir.VectorType) else "scalar.v4i32"

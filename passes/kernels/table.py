@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.filters import FilterKernel
-from dtmm_mlir.passes.kernels.isa import Prepared
+from dtmm_mlir.passes.kernels.filters import FilterKernel, Sums
+from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
 _WORD = 4
 """Bytes that the pixels of whole vectors are aligned to, at least: word loads reach further than byte loads."""
 
-Sums = Sequence[ir.Value]
+
+@dataclass(frozen=True)
+class Part:
+    """Some channels of a run.
+
+    Attributes:
+        vectors: along the channels.
+        last: elements stored of the weights of the last one.
+        pixel: elements from pixel to pixel.
+        columns: [positions][pixels] the column that each pixel reads.
+    """
+
+    vectors: int
+    last: int
+    pixel: int
+    columns: Sequence[Sequence[int]]
 
 
 class TableKernel(FilterKernel):
@@ -41,7 +57,22 @@ class TableKernel(FilterKernel):
         """
         last = (self.geometry.group_channels - self.plan.joined - 1) % self._lanes
         places = self.isa.arrange(np.arange(self._lanes, dtype=self.dtype))
-        return int(np.flatnonzero(places <= last).max()) + 1
+        stored = int(np.flatnonzero(places <= last).max()) + 1
+        return -(-stored // _WORD) * _WORD if self._long_runs else stored
+
+    @property
+    def _long_runs(self) -> bool:
+        """Whether a run's weights are more than a load of unaligned vectors reaches."""
+        weights = self.plan.weight_vectors(self.geometry.group_channels, self._lanes) * self._lanes
+        return self.element == "i8" and self.isa.byte_reach is not None and weights > self.isa.byte_reach
+
+    @cached_property
+    def _weights_alignment(self) -> int:
+        """Bytes that vectors of weights are aligned to."""
+        if self.element != "i8":
+            return _WORD
+        aligned = self._stored % _WORD == 0 and (not self._vectors or self._chunk % _WORD == 0)
+        return _WORD if aligned else 1
 
     @cached_property
     def _ordered_values(self) -> np.ndarray:
@@ -62,139 +93,66 @@ class TableKernel(FilterKernel):
         vectors = -(-channels // self._lanes)
         return [self.isa.arrange(vector) for vector in np.split(values, vectors, axis=3)] if vectors else []
 
-    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums) -> Sums:
-        g, lanes, pixels = self.geometry, self._lanes, len(sums) // self.filters
-        together = self.plan.run_width * self.filters
-
-        def whole(weights: Near, w: int, data: Near, x: int, size: int, sums: Sums) -> Sums:
-            columns = [
-                [p * g.strides[1] + k * g.dilations[1] for p in range(pixels)] for k in range(self.plan.run_width)
-            ]
-            return self._vector(weights, w, data, x, size, self.layout.pixel, columns, sums)
-
-        def part(weights: Near, w: int, data: Near, x: int, size: int, sums: Sums) -> Sums:
-            columns = [[p * g.strides[1] for p in range(pixels)]]
-            return self._vector(weights, w, data, x, size, self.plan.joined, columns, sums)
-
+    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums) -> tuple[ir.Value, Sums]:
+        g, lanes = self.geometry, self._lanes
+        pixels = range(len(sums) // self.filters)
         if self._vectors:
-            weights, sums = self._vectors_of(self._vectors, together, self._chunk, whole, weights, data, sums)
+            columns = [[p * g.strides[1] + k * g.dilations[1] for p in pixels] for k in range(self.plan.run_width)]
+            whole = Part(self._vectors, self._chunk, self.layout.pixel, columns)
+            weights, sums = self._multiply(whole, weights, data, sums)
         if self._joined_vectors:
-            _, sums = self._vectors_of(self._joined_vectors, self.filters, lanes, part, weights, joined, sums)
-        return sums
+            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * g.strides[1] for p in pixels]])
+            weights, sums = self._multiply(rest, weights, joined, sums)
+        return weights, sums
 
-    def _vectors_of(
-        self,
-        vectors: int,
-        together: int,
-        last: int,
-        body: Callable[[Near, int, Near, int, int, Sums], Sums],
-        weights: ir.Value,
-        data: ir.Value,
-        sums: Sums,
-    ) -> tuple[ir.Value, Sums]:
-        """One part of a run, in turns of a loop where it is long.
-
-        Args:
-            vectors: along the channels.
-            together: vectors of weights for each of them.
-            last: elements stored of the weights of the last one.
-            body: multiplies one vector.
-
-        Returns:
-            address behind the part's weights, and the sums.
-        """
+    def _multiply(self, part: Part, weights: ir.Value, data: ir.Value, sums: Sums) -> tuple[ir.Value, Sums]:
+        """One part of a run, in turns of a loop where it is long."""
+        together = len(part.columns) * self.filters  # vectors of weights for each one along the channels
         per_turn = max(1, self.plan.unrolled // together)
-        turns = (vectors - 1) // per_turn if vectors > per_turn else 0
-        step = together * self._lanes
+        turns = (part.vectors - 1) // per_turn if part.vectors > per_turn else 0
 
-        def several(weights: ir.Value, data: ir.Value, count: int, last: int, sums: Sums) -> Sums:
-            near_weights = Near(weights, self.isa.byte_reach, self._registers[0])
-            near_data = Near(data, self.isa.word_reach, self._registers[1])
-            for v in range(count):
-                size = last if v == count - 1 else self._lanes
-                sums = body(near_weights, v * step, near_data, v * self._lanes, size, sums)
-            return sums
+        def several(weights: ir.Value, data: ir.Value, count: int, last: int, sums: Sums) -> tuple[ir.Value, Sums]:
+            products = [
+                p for v in range(count) for p in self._products(part, v, last if v == count - 1 else self._lanes)
+            ]
+            length = ((count - 1) * self._lanes + last) * together * self._element_bytes
+            sources = Vectors(weights, self._weights_alignment), Vectors(data, self._data_alignment(part.pixel))
+            return self.isa.multiply(products, self.element, *sources, length, sums)
 
         if turns:
 
             def turn(left: ir.Value, weights: ir.Value, data: ir.Value, *sums: ir.Value) -> tuple[ir.Value, Sums]:
                 left, more = emit.count_down(left)
-                results = several(weights, data, per_turn, self._lanes, sums)
-                return more, [
-                    left,
-                    self._weights_at(weights, per_turn * step),
-                    self._at(data, per_turn * self._lanes),
-                    *results,
-                ]
+                weights, results = several(weights, data, per_turn, self._lanes, sums)
+                return more, [left, weights, self._at(data, per_turn * self._lanes), *results]
 
             _, weights, data, *sums = emit.repeat([emit.splat(turns, emit.i32()), weights, data, *sums], turn)
-        rest = vectors - turns * per_turn
-        sums = several(weights, data, rest, last, sums)
-        return self._weights_at(weights, (rest - 1) * step + together * last), sums
+        return several(weights, data, part.vectors - turns * per_turn, part.last, sums)
 
-    def _vector(
-        self,
-        weights: Near,
-        w: int,
-        data: Near,
-        x: int,
-        size: int,
-        pixel: int,
-        columns: Sequence[Sequence[int]],
-        sums: Sums,
-    ) -> Sums:
-        """Multiplies one vector of activations per column with one vector of weights per position and filter.
+    def _products(self, part: Part, vector: int, size: int) -> list[Product]:
+        """The products of one vector along the channels.
 
         Args:
-            w: element of the first weights.
-            x: element of the first column.
             size: elements stored of each vector of weights.
-            pixel: elements from column to column.
-            columns: [positions][pixels] the column that each pixel reads.
         """
-        pixels = len(columns[0])
-        products = [
+        pixels, step = len(part.columns[0]), len(part.columns) * self.filters * self._lanes
+        uses = [
             (column, k * self.filters + b, b * pixels + p)
-            for k, reads in enumerate(columns)
+            for k, reads in enumerate(part.columns)
             for b in range(self.filters)
             for p, column in enumerate(reads)
         ]
-        if len({column for column, _, _ in products}) > len(columns) * self.filters:
-            products.sort()  # the fewer operands are those that wait in registers for the others
-        sums = list(sums)
-        activations: dict[int, Prepared] = {}
-        prepared: dict[int, Prepared] = {}
-        for column, number, sum in products:
-            if number not in prepared:
-                prepared[number] = self.isa.load_weights(
-                    weights.to((w + number * size) * self._element_bytes), self.element
-                )
-            if column not in activations:
-                activations[column] = self._load_data(data, x + column * pixel, pixel)
-            sums[sum] = self.isa.mac(sums[sum], activations[column], prepared[number])
-        return sums
+        if len({column for column, _, _ in uses}) > len(part.columns) * self.filters:
+            uses.sort()  # the fewer operands are those that wait in registers for the others
+        bytes, row_bytes = self._element_bytes, self.isa.row_bytes(self.element)
+        return [
+            Product(
+                total, (vector * step + number * size) * bytes, (vector * self._lanes + column * part.pixel) * row_bytes
+            )
+            for column, number, total in uses
+        ]
 
-    def _load_data(self, near: Near, at: int, pixel: int) -> Prepared:
-        """The activations at element ``at``, where pixels are ``pixel`` elements apart."""
-        bytes = self.isa.row_bytes(self.element)
+    def _data_alignment(self, pixel: int) -> int:
+        """Bytes that activations are aligned to where pixels are ``pixel`` elements apart."""
         aligned = pixel % _WORD == 0 and pixel == self.layout.pixel
-        return self.isa.load_data(near.to(at * bytes), self.element, max(bytes, _WORD if aligned else 1))
-
-
-class Near:
-    """Addresses within reach of a load's offset: where one is not, the base moves there, once for all that follow.
-
-    Args:
-        base: an address.
-        reach: how many bytes an offset may be at most; ``None`` for any.
-        register: where the base is kept, if that matters.
-    """
-
-    def __init__(self, base: ir.Value, reach: int | None, register: str | None) -> None:
-        self._base, self._at, self._reach, self._register = base, 0, reach, register
-
-    def to(self, at: int) -> ir.Value:
-        """The address ``at`` bytes behind the first base."""
-        if self._reach is not None and abs(at - self._at) > self._reach:
-            self._base, self._at = emit.opaque(emit.advance(self._base, at - self._at), self._register), at
-        return emit.advance(self._base, at - self._at)
+        return max(self.isa.row_bytes(self.element), _WORD if aligned else 1)

@@ -1,0 +1,124 @@
+"""Products of int8 vectors on MVE as assembly: which vector is in which register, and addresses that move for nothing.
+
+LLVM knows no accumulators in even registers that survive a loop, and moves them about; here they stay where they are.
+A load moves its address on to where the next load is, so that no instruction of its own does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dtmm_mlir.passes.kernels.products import Product
+
+SUMS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")
+"""``vmlava`` adds to even registers only."""
+
+WEIGHTS, DATA = "r9", "r11"
+"""Addresses."""
+
+VECTORS = tuple(f"q{i}" for i in range(8))
+
+_AHEAD = 2
+"""Products that a vector is loaded before it is multiplied, where a register is free."""
+
+_WORD = 4
+
+Operand: TypeAlias = tuple[str, int]
+"""The register of an address, and how many bytes behind the first one a vector is."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Loads an operand into a vector register."""
+
+    operand: Operand
+    vector: str
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """Adds the products of two vector registers' lanes to a sum."""
+
+    sum: int
+    weights: str
+    data: str
+
+
+def assembly(products: Sequence[Product], alignments: dict[str, int], weights_end: int, started: bool) -> list[str]:
+    """The instructions of ``products``, one a line.
+
+    Args:
+        alignments: bytes that the addresses in ``WEIGHTS`` and ``DATA`` are multiples of.
+        weights_end: bytes behind the first weights that ``WEIGHTS`` is at in the end. ``DATA`` is anywhere.
+        started: whether the sums hold something already.
+    """
+    steps = list(_allocate(products))
+    addresses = {WEIGHTS: [], DATA: []}  # type: dict[str, list[int]]
+    for step in steps:
+        if isinstance(step, Load):
+            addresses[step.operand[0]].append(step.operand[1])
+    ends = {WEIGHTS: weights_end, DATA: addresses[DATA][-1]}
+    following = {register: iter([*offsets[1:], ends[register]]) for register, offsets in addresses.items()}
+    lines = [line for register, offsets in addresses.items() for line in _move(register, offsets[0])]
+    begun = set(range(len(SUMS))) if started else set()
+    for step in steps:
+        if isinstance(step, Load):
+            register, at = step.operand
+            lines += _load(step.vector, register, next(following[register]) - at, alignments[register])
+        else:
+            name = "vmlava.s8" if step.sum in begun else "vmlav.s8"
+            begun.add(step.sum)
+            lines.append(f"{name} {SUMS[step.sum]}, {step.weights}, {step.data}")
+    return lines
+
+
+def _allocate(products: Sequence[Product]) -> Iterator[Load | Multiply]:
+    """Loads and multiplications in turn, every operand in a register when it is needed, loaded early where one is free.
+
+    Where all registers are taken, the operand that is needed last makes way.
+    """
+    operands = [((WEIGHTS, p.weights), (DATA, p.data)) for p in products]
+    uses: dict[Operand, list[int]] = {}
+    for i, pair in enumerate(operands):
+        for operand in pair:
+            uses.setdefault(operand, []).append(i)
+    free, held = list(VECTORS), dict[Operand, str]()
+
+    def next_use(operand: Operand, i: int) -> int:
+        return next((use for use in uses[operand] if use >= i), len(products))
+
+    for i, pair in enumerate(operands):
+        wanted = [operand for ahead in operands[i : i + 1 + _AHEAD] for operand in ahead]
+        for operand in dict.fromkeys(wanted):
+            if operand in held:
+                continue
+            if not free and operand in pair:
+                last = max((o for o in held if o not in pair), key=lambda o: next_use(o, i))
+                free.append(held.pop(last))
+            if free:
+                held[operand] = free.pop(0)
+                yield Load(operand, held[operand])
+        weights, data = pair
+        yield Multiply(products[i].sum, held[weights], held[data])
+        for operand in pair:
+            if uses[operand][-1] == i:
+                free.append(held.pop(operand))
+
+
+def _load(vector: str, register: str, step: int, alignment: int) -> list[str]:
+    """Loads a vector and moves the address by ``step`` bytes."""
+    aligned = alignment % _WORD == 0
+    name, reach = ("vldrw.u32", 127 * _WORD) if aligned else ("vldrb.u8", 127)
+    if step and abs(step) <= reach and not (aligned and step % _WORD):
+        return [f"{name} {vector}, [{register}], #{step}"]
+    return [f"{name} {vector}, [{register}]", *_move(register, step)]
+
+
+def _move(register: str, step: int) -> list[str]:
+    """Moves an address by ``step`` bytes, less than a MiB."""
+    name = "sub" if step < 0 else "add"
+    low, high = abs(step) % (1 << 12), abs(step) >> 12 << 12
+    lines = [f"{name}w {register}, {register}, #{low}"] if low else []
+    return lines + ([f"{name}.w {register}, {register}, #{high}"] if high else [])
