@@ -62,6 +62,16 @@ class Geometry:
         """Each filter reads one channel, and there are as many filters as channels."""
         return self.groups == self.c == self.f and self.c > 1
 
+    def rows_inside(self, ky: int) -> int:
+        """Output rows whose window has its row ``ky`` inside the input, not in the padding."""
+        rows = np.arange(self.oh) * self.strides[0] - self.pads[0] + ky * self.dilations[0]
+        return int(((rows >= 0) & (rows < self.h)).sum())
+
+    @property
+    def padded_rows(self) -> frozenset[int]:
+        """Kernel rows that lie in the padding at some output rows."""
+        return frozenset(ky for ky in range(self.kh) if self.rows_inside(ky) < self.oh)
+
     @property
     def output_shape(self) -> tuple[int, int, int, int]:
         return (self.n, self.oh, self.ow, self.f)

@@ -11,7 +11,7 @@ Kernel = Literal["table", "depthwise"]
 KERNELS: tuple[Kernel, ...] = ("table", "depthwise")
 
 
-_LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None), "dense": (0, 1)}
+_LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None), "dense": (0, 1), "skip_padding": (0, 1)}
 """Smallest and largest values; all other numbers are at least 1."""
 
 
@@ -31,6 +31,7 @@ class Plan:
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
         dense: 1 where every run is stored, kept or not: all blocks then have the same runs.
         unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop.
+        skip_padding: 1 where straight-line code skips the runs whose row lies above or below the input.
     """
 
     kernel: Kernel
@@ -41,6 +42,7 @@ class Plan:
     joined: int = 0
     dense: int = 0
     unrolled: int = 72
+    skip_padding: int = 0
 
     def attribute(self) -> ir.DictAttr:
         """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3, ...}``: numbers as i64."""

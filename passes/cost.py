@@ -63,7 +63,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
-        straight-line code; ``own_block``: blocks of filters with tables; ``block``: all; ``filter``: filters of all
+        straight-line code; ``tested_run``: runs that are skipped where they lie in the padding; ``own_block``: blocks of filters with tables; ``block``: all; ``filter``: filters of all
         blocks; ``results``: requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of
         pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from
         its own end; ``copied_pixel``: pixels copied one by one; ``call``: one.
@@ -77,7 +77,12 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     straight = bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
     columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
     pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
-    blocks, walked = pixel_blocks * len(kept), pixel_blocks * runs
+    blocks, walked, tested = pixel_blocks * len(kept), pixel_blocks * runs, 0
+    if straight and plan.skip_padding:
+        rows = cover(kept[:1], width)[:, 1]
+        blocks_of_row = blocks // g.oh
+        tested = blocks * sum(int(row) in g.padded_rows for row in rows)
+        walked = blocks_of_row * sum(g.rows_inside(int(row)) for row in rows)
     return {
         "call": 1,
         "data": walked * whole * len(columns),
@@ -87,6 +92,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "mac": walked * weights * pixels,
         "own_run": 0 if straight else walked,
         "same_run": walked if straight else 0,
+        "tested_run": tested,
         "own_block": 0 if straight else blocks,
         "block": blocks,
         "filter": blocks * filters,

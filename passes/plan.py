@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -88,9 +88,15 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         most = least if optimize == "size" else max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE)
         plans = [plan for plan in plans if bytes[plan] <= most]
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
-    return min(
+    best = min(
         plans, key=lambda plan: (estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels)
     )
+    skipping = replace(best, skip_padding=1)
+    return skipping if _may_skip(conv, isa) and estimate(conv, skipping, isa, costs) < estimates[best] else best
+
+
+def _may_skip(conv: Convolution, isa: Isa) -> bool:
+    return conv.element_type == "i8" and isa.scalar_sums and bool(conv.geometry.padded_rows)
 
 
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:

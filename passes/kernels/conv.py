@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
@@ -12,6 +15,21 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Requantization
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a block of neighbouring output pixels reads.
+
+    Attributes:
+        source: element of ``data`` where the first pixel's channels in whole vectors begin.
+        joined: where its joined channels begin.
+        inside: i1 of each kernel row that may be above or below the input: whether it is inside.
+    """
+
+    source: Index
+    joined: Index
+    inside: Mapping[int, ir.Value]
 
 
 class ConvKernel:
@@ -95,13 +113,17 @@ class ConvKernel:
         def image(n: Index) -> None:
             def row(y: Index, window: Index) -> None:
                 target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
-                self._pixel_blocks(window, target)
+                self._pixel_blocks(window, self._inside(y), target)
 
             self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row)
 
         emit.loop(0, g.n, image)
 
-    def _pixel_blocks(self, window: Index, target: Index) -> None:
+    def _inside(self, y: Index) -> Mapping[int, ir.Value]:
+        """i1 of each kernel row that the kernel may skip at output row ``y``: whether it lies inside the input."""
+        return {}
+
+    def _pixel_blocks(self, window: Index, inside: Mapping[int, ir.Value], target: Index) -> None:
         """One output row; the last block overlaps the one before where the width does not divide."""
         g = self.geometry
         pixels = min(self.plan.pixels, g.ow)
@@ -113,16 +135,14 @@ class ConvKernel:
             column = emit.mul(x, g.strides[1])
             source = emit.add(window, emit.mul(column, self.layout.pixel))
             joined = emit.add(window, self.layout.joined_at(column))
-            self._block(pixels, source, joined, emit.add(target, emit.mul(x, g.f)))
+            self._block(pixels, Window(source, joined, inside), emit.add(target, emit.mul(x, g.f)))
 
         emit.loop(0, -(-g.ow // pixels), block)
 
-    def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
+    def _block(self, pixels: int, window: Window, target: Index) -> None:
         """``pixels`` neighbouring output pixels, all filters.
 
         Args:
-            source: element of ``data`` where the first window's channels in whole vectors begin.
-            joined: where its joined channels begin.
             target: element of ``output`` of the first result.
         """
         raise NotImplementedError

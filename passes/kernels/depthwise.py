@@ -6,7 +6,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import ConvKernel
+from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
@@ -21,7 +21,7 @@ class DepthwiseKernel(ConvKernel):
     def _layout(self) -> RowLayout:
         return RowLayout.plan(self.geometry, self.geometry.group_channels, 0, self.plan.rows, 0, same=True)
 
-    def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
+    def _block(self, pixels: int, window: Window, target: Index) -> None:
         channels = self.geometry.c
         lanes = min(self.isa.channel_lanes(self.element), 1 << (channels.bit_length() - 1))
 
@@ -29,7 +29,7 @@ class DepthwiseKernel(ConvKernel):
             channel = emit.mul(v, lanes)
             if channels % lanes:
                 channel = emit.minimum(channel, channels - lanes)
-            self._channels(channel, lanes, pixels, source, target)
+            self._channels(channel, lanes, pixels, window.source, target)
 
         emit.loop(0, -(-channels // lanes), vector)
 

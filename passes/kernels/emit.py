@@ -255,14 +255,17 @@ def differ(a: ir.Value, b: ir.Value) -> ir.Value:
 
 
 def either(
-    condition: ir.Value, then: Callable[[], Sequence[ir.Value]], otherwise: Sequence[ir.Value]
+    condition: ir.Value,
+    types: Sequence[ir.Type],
+    then: Callable[[], Sequence[ir.Value]],
+    otherwise: Callable[[], Sequence[ir.Value]],
 ) -> list[ir.Value]:
-    """The results of ``then`` where ``condition`` holds, and the values ``otherwise`` where not."""
-    op = scf.IfOp(condition, [value.type for value in otherwise], has_else=True)
+    """The results of ``then`` where ``condition`` holds, and of ``otherwise`` where not; of ``types``."""
+    op = scf.IfOp(condition, list(types), has_else=True)
     with ir.InsertionPoint(op.then_block):
         scf.YieldOp(list(then()))
     with ir.InsertionPoint(op.else_block):
-        scf.YieldOp(list(otherwise))
+        scf.YieldOp(list(otherwise()))
     return list(op.results)
 
 

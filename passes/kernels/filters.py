@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import ConvKernel
+from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
 from dtmm_mlir.passes.kernels.emit import Index
 
 _PARAMETERS = 4
@@ -53,7 +53,17 @@ class FilterKernel(ConvKernel):
 
     @property
     def values(self) -> np.ndarray:
-        return np.concatenate([self._ordered_values.reshape(-1), np.zeros(self._lanes, self.dtype)])
+        """The weights of run after run; those of a run that may be skipped are followed by what it then adds."""
+        runs = self._ordered_values
+        if self._skipped_rows and self._missing_bytes:
+            rows = self.conv.positions // self.geometry.kw
+            parts = [
+                part
+                for row, weights, missing in zip(rows, runs, self._missing, strict=True)
+                for part in ((weights, missing.view(np.int8)) if row in self._skipped_rows else (weights,))
+            ]
+            return np.concatenate([*parts, np.zeros(self._lanes, self.dtype)])
+        return np.concatenate([runs.reshape(-1), np.zeros(self._lanes, self.dtype)])
 
     @cached_property
     def _ordered_values(self) -> np.ndarray:
@@ -96,8 +106,8 @@ class FilterKernel(ConvKernel):
         """Elements stored of one run."""
         return self._ordered_values.shape[1]
 
-    def _block(self, pixels: int, source: Index, joined: Index, target: Index) -> None:
-        data, joined = (emit.opaque(emit.pointer(self.data, at)) for at in (source, joined))
+    def _block(self, pixels: int, window: Window, target: Index) -> None:
+        data, joined = (emit.opaque(emit.pointer(self.data, at)) for at in (window.source, window.joined))
         per_group = self.geometry.f // self.geometry.groups
         blocks = -(-per_group // self.filters)
         tables = [emit.pointer(table) for table in (self.weights, self.offset_table, self.parameter_table)]
@@ -107,17 +117,21 @@ class FilterKernel(ConvKernel):
             end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * _WORD)
 
             def block(*cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
-                following = self._filters(Cursor(*cursor), pixels, start, joined)
+                following = self._filters(Cursor(*cursor), pixels, start, joined, window.inside)
                 return emit.differ(following.parameters, end), following.values()
 
             return emit.repeat(cursor, block) if blocks > 1 else block(*cursor)[1]
 
         emit.loop(0, self.geometry.groups, group, [*tables, emit.pointer(self.output, target)])
 
-    def _filters(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Cursor:
+    def _filters(
+        self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value, inside: Mapping[int, ir.Value]
+    ) -> Cursor:
         """One block of filters at ``pixels`` pixels; returns where the next block is."""
-        walk = self._same_runs if self._straight else self._own_runs
-        weights, offsets, sums = walk(cursor, pixels, data, joined)
+        if self._straight:
+            weights, offsets, sums = self._same_runs(cursor, pixels, data, joined, inside)
+        else:
+            weights, offsets, sums = self._own_runs(cursor, pixels, data, joined)
         self._store_results(sums, pixels, cursor.parameters, cursor.output)
         step: Index = 1
         if self.filters > 1:
@@ -134,6 +148,30 @@ class FilterKernel(ConvKernel):
         runs = self.conv.positions.reshape(len(counts), -1)
         weights = self.plan.weight_vectors(self.geometry.group_channels, self._lanes)
         return bool((runs == runs[0]).all()) and len(runs[0]) * weights <= self.plan.unrolled
+
+    @cached_property
+    def _skipped_rows(self) -> frozenset[int]:
+        """Rows of the kernel that lie above or below the input at some output rows, where they are skipped."""
+        if not (self.plan.skip_padding and self._straight and self.element == "i8" and self.isa.scalar_sums):
+            return frozenset()
+        return self.geometry.padded_rows
+
+    def _inside(self, y: Index) -> Mapping[int, ir.Value]:
+        g = self.geometry
+        top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
+        rows = {ky: emit.index(emit.add(top, ky * g.dilations[0])) for ky in sorted(self._skipped_rows)}
+        return {ky: arith.cmpi(arith.CmpIPredicate.ult, row, emit.index(g.h)) for ky, row in rows.items()}
+
+    @property
+    def _missing(self) -> np.ndarray:
+        """[runs, filters of a block] i32: what each run adds to a sum where all its inputs are padding."""
+        values = self.conv.values.astype(np.int64).reshape(len(self.conv.values), self.filters, -1)
+        return (values.sum(axis=2) * self.conv.input_zero_point).astype(np.int32)
+
+    @property
+    def _missing_bytes(self) -> int:
+        """Bytes of that behind a run that may be skipped; none where padding is zero."""
+        return self.filters * _WORD if self.conv.input_zero_point else 0
 
     @cached_property
     def _bounded(self) -> bool:
@@ -175,16 +213,42 @@ class FilterKernel(ConvKernel):
     def _parameter_at(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
         return emit.advance(parameters, (filter * _PARAMETERS + kind) * _WORD)
 
-    def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
+    def _same_runs(
+        self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value, inside: Mapping[int, ir.Value]
+    ) -> Walk:
         """The runs of a block where every block has the same: straight-line code."""
         weights = cursor.weights
         sums: Sums = self._start_sums(pixels, cursor.parameters)
         for position in self.conv.positions[: self.conv.counts[0]]:
-            offset = self.layout.offset(int(position))
-            weights, sums = self._run(
-                emit.opaque(weights), self._start(data, offset), self._start(joined, offset), sums
-            )
+            offset, row = self.layout.offset(int(position)), int(position) // self.geometry.kw
+            start = emit.opaque(weights)
+
+            def run(
+                behind: int = 0, start: ir.Value = start, offset: int = offset, sums: Sums = sums
+            ) -> list[ir.Value]:
+                data_start, joined_start = self._start(data, offset), self._start(joined, offset)
+                following, totals = self._run(start, data_start, joined_start, sums, behind)
+                return [following, *totals]
+
+            def skip(start: ir.Value = start, sums: Sums = sums) -> list[ir.Value]:
+                return self._skip(start, pixels, sums)
+
+            if row in inside:
+                types = [start.type, *[emit.i32()] * len(sums)]
+                weights, *sums = emit.either(inside[row], types, lambda run=run: run(self._missing_bytes), skip)
+            else:
+                weights, *sums = run()
         return weights, cursor.offsets, sums
+
+    def _skip(self, weights: ir.Value, pixels: int, sums: Sums) -> list[ir.Value]:
+        """A run over padding: the address behind it, and the sums with what it would have added."""
+        following = emit.advance(weights, self._stored * self._element_bytes)
+        if not self._missing_bytes:
+            return [following, *(emit.splat(0, emit.i32()) if total is None else total for total in sums)]
+        missing = [emit.load_from(emit.advance(following, b * _WORD), emit.i32(), 1) for b in range(self.filters)]
+        added = [value for value in missing for _ in range(pixels)]
+        totals = [b if total is None else arith.addi(total, b) for total, b in zip(sums, added, strict=True)]
+        return [emit.advance(following, self._missing_bytes), *totals]
 
     def _start(self, data: ir.Value, offset: Index) -> ir.Value:
         return emit.opaque(self._at(data, offset))
@@ -209,7 +273,8 @@ class FilterKernel(ConvKernel):
             carried = emit.repeat(carried, run)
         else:
             some = arith.cmpi(arith.CmpIPredicate.ne, count, emit.splat(0, emit.i32()))
-            carried = emit.either(some, lambda: emit.repeat(carried, run), carried)
+            types = [value.type for value in carried]
+            carried = emit.either(some, types, lambda: emit.repeat(carried, run), lambda: carried)
         return carried[1], carried[2], carried[3:]
 
     def _at(self, data: ir.Value, elements: Index) -> ir.Value:
@@ -247,7 +312,9 @@ class FilterKernel(ConvKernel):
         if self.rescale:
             self.isa.store_scaled(scaled, output, self.geometry.f, self.rescale, self.clamp or (-128, 127))
 
-    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums) -> tuple[ir.Value, Sums]:
+    def _run(
+        self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums, behind: int = 0
+    ) -> tuple[ir.Value, Sums]:
         """Multiplies one run with each pixel's window.
 
         Args:
@@ -255,8 +322,9 @@ class FilterKernel(ConvKernel):
             data: address of the first pixel's activations under the run, of its channels in whole vectors.
             joined: the same of its joined channels.
             sums: accumulators of each pixel of the first filter, then of the next.
+            behind: bytes from the end of the run's weights to those of the next.
 
         Returns:
-            the address behind the run's weights, and the sums.
+            the address of the next run's weights, and the sums.
         """
         raise NotImplementedError

@@ -93,29 +93,35 @@ class TableKernel(FilterKernel):
         vectors = -(-channels // self._lanes)
         return [self.isa.arrange(vector) for vector in np.split(values, vectors, axis=3)] if vectors else []
 
-    def _run(self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums) -> tuple[ir.Value, Sums]:
+    def _run(
+        self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums, behind: int = 0
+    ) -> tuple[ir.Value, Sums]:
         g, lanes = self.geometry, self._lanes
         pixels = range(len(sums) // self.filters)
         if self._vectors:
             columns = [[p * g.strides[1] + k * g.dilations[1] for p in pixels] for k in range(self.plan.run_width)]
             whole = Part(self._vectors, self._chunk, self.layout.pixel, columns)
-            weights, sums = self._multiply(whole, weights, data, sums)
+            weights, sums = self._multiply(whole, weights, data, sums, 0 if self._joined_vectors else behind)
         if self._joined_vectors:
             rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * g.strides[1] for p in pixels]])
-            weights, sums = self._multiply(rest, weights, joined, sums)
+            weights, sums = self._multiply(rest, weights, joined, sums, behind)
         return weights, sums
 
-    def _multiply(self, part: Part, weights: ir.Value, data: ir.Value, sums: Sums) -> tuple[ir.Value, Sums]:
+    def _multiply(
+        self, part: Part, weights: ir.Value, data: ir.Value, sums: Sums, behind: int
+    ) -> tuple[ir.Value, Sums]:
         """One part of a run, in turns of a loop where it is long."""
         together = len(part.columns) * self.filters  # vectors of weights for each one along the channels
         per_turn = max(1, self.plan.unrolled // together)
         turns = (part.vectors - 1) // per_turn if part.vectors > per_turn else 0
 
-        def several(weights: ir.Value, data: ir.Value, count: int, last: int, sums: Sums) -> tuple[ir.Value, Sums]:
+        def several(
+            weights: ir.Value, data: ir.Value, count: int, last: int, behind: int, sums: Sums
+        ) -> tuple[ir.Value, Sums]:
             products = [
                 p for v in range(count) for p in self._products(part, v, last if v == count - 1 else self._lanes)
             ]
-            length = ((count - 1) * self._lanes + last) * together * self._element_bytes
+            length = ((count - 1) * self._lanes + last) * together * self._element_bytes + behind
             sources = Vectors(weights, self._weights_alignment), Vectors(data, self._data_alignment(part.pixel))
             return self.isa.multiply(products, self.element, *sources, length, sums)
 
@@ -123,11 +129,11 @@ class TableKernel(FilterKernel):
 
             def turn(left: ir.Value, weights: ir.Value, data: ir.Value, *sums: ir.Value) -> tuple[ir.Value, Sums]:
                 left, more = emit.count_down(left)
-                weights, results = several(weights, data, per_turn, self._lanes, sums)
+                weights, results = several(weights, data, per_turn, self._lanes, 0, sums)
                 return more, [left, weights, self._at(data, per_turn * self._lanes), *results]
 
             _, weights, data, *sums = emit.repeat([emit.splat(turns, emit.i32()), weights, data, *sums], turn)
-        return several(weights, data, part.vectors - turns * per_turn, part.last, sums)
+        return several(weights, data, part.vectors - turns * per_turn, part.last, behind, sums)
 
     def _products(self, part: Part, vector: int, size: int) -> list[Product]:
         """The products of one vector along the channels.
