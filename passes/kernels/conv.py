@@ -13,7 +13,7 @@ from dtmm_mlir.dialect.ops import Clamp, Geometry, PackedConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Requantization
+from dtmm_mlir.passes.kernels.isa import Isa, Requantization, is_rectified
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
 
 
@@ -151,8 +151,7 @@ class ConvKernel:
         return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))
 
     def _requantization(self, multiplier: ir.Value, shift: ir.Value, bounded: bool = False) -> Requantization:
-        low, _ = self.clamp or (-128, 127)
-        rectified = self.rescale is not None and low >= self.rescale.output_zero_point
+        rectified = self.rescale is not None and is_rectified(self.rescale, self.clamp or (-128, 127))
         return Requantization(multiplier, shift, bounded, rectified)
 
     def _finish(self, sums: ir.Value, bias: ir.Value, scale: Requantization) -> ir.Value:

@@ -206,12 +206,16 @@ def opaque(value: ir.Value) -> ir.Value:
 
 
 def assembly(
-    lines: Sequence[str], results: Sequence[tuple[str, ir.Type, ir.Value | None]], clobbered: Sequence[str]
+    lines: Sequence[str],
+    results: Sequence[tuple[str, ir.Type, ir.Value | None]],
+    clobbered: Sequence[str],
+    inputs: Sequence[tuple[str, ir.Value]] = (),
 ) -> list[ir.Value]:
-    """Instructions of the target that read memory.
+    """Instructions of the target that access memory.
 
     Args:
         results: register and type of each result, and what the register holds before, if that matters.
+        inputs: registers that the instructions only read.
         clobbered: other registers that the instructions write.
     """
     struct = llvm.StructType.get_literal([type for _, type, _ in results])
@@ -219,11 +223,16 @@ def assembly(
     constraints = [
         *(f"={{{register}}}" for register, _, _ in results),
         *(str(i) for i, _ in before),
+        *(f"{{{register}}}" for register, _ in inputs),
         *(f"~{{{register}}}" for register in clobbered),
         "~{memory}",
     ]
     op = llvm.InlineAsmOp(
-        struct, [value for _, value in before], "\n".join(lines), ",".join(constraints), has_side_effects=True
+        struct,
+        [value for _, value in (*before, *inputs)],
+        "\n".join(lines),
+        ",".join(constraints),
+        has_side_effects=True,
     )
     return [
         llvm.ExtractValueOp(type, op.res, ir.DenseI64ArrayAttr.get([i])).res for i, (_, type, _) in enumerate(results)

@@ -132,6 +132,20 @@ class FilterKernel(ConvKernel):
             weights, offsets, sums = self._same_runs(cursor, pixels, data, joined, inside)
         else:
             weights, offsets, sums = self._own_runs(cursor, pixels, data, joined)
+        if self.rescale:
+            clamp = self.clamp or (-128, 127)
+            finished = self.isa.finish(
+                sums,
+                self.filters,
+                cursor.parameters,
+                cursor.output,
+                self.geometry.f,
+                self._starts_with_bias,
+                self.rescale,
+                clamp,
+            )
+            if finished:
+                return Cursor(weights, offsets, *finished)
         self._store_results(sums, pixels, cursor.parameters, cursor.output)
         step: Index = 1
         if self.filters > 1:

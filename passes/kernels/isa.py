@@ -157,6 +157,31 @@ class Isa:
             return vector.FMAOp(a[0], b[0], sums).result
         return arith.addi(sums, arith.muli(a[0], b[0]))
 
+    def finish(
+        self,
+        sums: Sequence[ir.Value],
+        filters: int,
+        parameters: ir.Value,
+        output: ir.Value,
+        stride: int,
+        biased: bool,
+        rescale: Rescale,
+        clamp: Clamp,
+    ) -> tuple[ir.Value, ir.Value] | None:
+        """Requantizes and stores the sums of a block of filters in a way of its own.
+
+        Args:
+            sums: of each pixel of the first filter, then of the next.
+            parameters: address of the block's parameters, see ``FilterKernel.parameters``.
+            output: address of the first result.
+            stride: bytes from pixel to pixel of the results.
+            biased: whether the sums have the bias in them.
+
+        Returns:
+            the addresses of the next block's parameters and results, or ``None`` where there is no such way.
+        """
+        return None
+
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""
         element = ir.VectorType(sums.type).element_type
@@ -221,6 +246,11 @@ class Isa:
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
         one = emit.splat(1, narrow)
         return arith.shrsi(arith.addi(arith.shrsi(value, shift), one), one)
+
+
+def is_rectified(rescale: Rescale, clamp: Clamp) -> bool:
+    """Whether negative results end as zero, as a ReLU's do."""
+    return clamp[0] >= rescale.output_zero_point
 
 
 def is_far(rescale: Rescale) -> bool:

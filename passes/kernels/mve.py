@@ -11,8 +11,18 @@ from iree.compiler.dialects import arith, llvm, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Requantization, is_far
-from dtmm_mlir.passes.kernels.mve_assembly import DATA, SUMS, VECTORS, WEIGHTS, assembly
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far, is_rectified
+from dtmm_mlir.passes.kernels.mve_assembly import (
+    DATA,
+    OFFSETS,
+    OUTPUT,
+    PARAMETERS,
+    SUMS,
+    VECTORS,
+    WEIGHTS,
+    Finish,
+    assembly,
+)
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 
 
@@ -35,6 +45,15 @@ class Mve(Isa):
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.i32()) if element == "i8" else super().zero(element)
 
+    def prepare(self, values: ir.Value) -> Prepared:
+        return (values,)
+
+    def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
+        if isinstance(sums.type, ir.VectorType):
+            return super().mac(sums, a, b)
+        zero = emit.splat(0, emit.i32())
+        return emit.intrinsic(emit.i32(), "llvm.arm.mve.vmldava.v16i8", zero, zero, zero, sums, *a, *b)
+
     def multiply(
         self,
         products: Sequence[Product],
@@ -44,8 +63,9 @@ class Mve(Isa):
         length: int,
         sums: Sequence[ir.Value | None],
     ) -> tuple[ir.Value, list[ir.Value]]:
-        if element != "i8":
-            return super().multiply(products, element, weights, data, length, sums)
+        if element != "i8" or len(sums) > len(SUMS):
+            begun = [emit.splat(0, emit.i32()) if total is None else total for total in sums]
+            return super().multiply(products, element, weights, data, length, begun)
         alignments = {WEIGHTS: weights.alignment, DATA: data.alignment}
         lines = assembly(products, alignments, length, started=sums[0] is not None)
         pointer = weights.address.type
@@ -53,6 +73,32 @@ class Mve(Isa):
         totals = [(register, emit.i32(), value) for register, value in zip(SUMS, sums, strict=False)]
         end, _, *results = emit.assembly(lines, [*addresses, *totals], VECTORS)
         return end, results
+
+    def finish(
+        self,
+        sums: Sequence[ir.Value],
+        filters: int,
+        parameters: ir.Value,
+        output: ir.Value,
+        stride: int,
+        biased: bool,
+        rescale: Rescale,
+        clamp: Clamp,
+    ) -> tuple[ir.Value, ir.Value] | None:
+        usual = is_far(rescale) and clamp == (-128, 127) and (rescale.multiplier >= 0).all()
+        if not usual or len(sums) != len(SUMS) or filters > 2 or 8 * stride >= 1 << 16:
+            return None
+        pixels = len(sums) // filters
+        offsets = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
+        rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
+        how = Finish(filters, not biased, "rectified" if rectified else rescale.rounding, rescale.output_zero_point)
+        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
+        numbers = ir.DenseElementsAttr.get(offsets.astype(np.uint16).view(np.int16), type=type)
+        addresses = [(register, a.type, a) for register, a in ((PARAMETERS, parameters), (OUTPUT, output))]
+        held = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=True)]
+        places = [(OFFSETS, arith.ConstantOp(type, numbers).result)]
+        following, behind, *_ = emit.assembly(how.assembly(), [*addresses, *held], VECTORS[:4], places)
+        return following, behind
 
     def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         return emit.load_two_words(address)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from dtmm_mlir.passes.kernels.products import Product
 
@@ -17,6 +17,8 @@ SUMS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")
 
 WEIGHTS, DATA = "r9", "r11"
 """Addresses."""
+
+PARAMETERS, OUTPUT, OFFSETS = "r1", "r3", "q7"
 
 VECTORS = tuple(f"q{i}" for i in range(8))
 
@@ -72,6 +74,68 @@ def assembly(products: Sequence[Product], alignments: dict[str, int], weights_en
             begun.add(step.sum)
             lines.append(f"{name} {SUMS[step.sum]}, {step.weights}, {step.data}")
     return lines
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How eight sums, of four pixels and two filters or of eight pixels, become int8.
+
+    Attributes:
+        filters: 1 or 2.
+        bias: whether it is added.
+        rounding: ``double``, ``single``, or ``double`` as ``rectified`` where negative results end as zero anyway.
+        zero_point: of the results.
+    """
+
+    filters: int
+    bias: bool
+    rounding: Literal["single", "double", "rectified"]
+    zero_point: int
+
+    def assembly(self) -> list[str]:
+        """The instructions: sums in ``SUMS``, offsets of the results in ``OFFSETS``.
+
+        ``PARAMETERS`` and ``OUTPUT`` move on to the next block: a filter's parameters are bias, multiplier, shift, and
+        one more word, the last filter's being how far the next block's results are; without it they are the next.
+        """
+        temporary = [SUMS[at : at + 4] for at in range(0, 4 * self.filters, 4)]
+        lines = []
+        for vector in range(2):
+            a, b, c, d = SUMS[4 * vector : 4 * vector + 4]
+            lines += [f"vmov q{vector}[2], q{vector}[0], {a}, {c}", f"vmov q{vector}[3], q{vector}[1], {b}, {d}"]
+        for bias, multiplier, shift, more in temporary:
+            lines += [f"ldrd {bias}, {multiplier}, [{PARAMETERS}], #8", f"ldrd {shift}, {more}, [{PARAMETERS}], #8"]
+        of_vector = [temporary[min(vector, self.filters - 1)] for vector in range(2)]
+        if self.bias:
+            lines += [f"vadd.i32 q{vector}, q{vector}, {bias}" for vector, (bias, *_) in enumerate(of_vector)]
+        for vector, (_, multiplier, shift, _) in enumerate(of_vector):
+            lines += self._scaled(f"q{vector}", f"q{vector + 2}", multiplier, shift)
+        low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
+        lines += [f"vqmovnb.s32 {low}, {low}", f"vqmovnt.s32 {low}, {high}"]
+        if self.zero_point:
+            lines += [
+                f"mvn {SUMS[0]}, #{~self.zero_point}" if self.zero_point < 0 else f"mov {SUMS[0]}, #{self.zero_point}"
+            ]
+            lines += [f"vqadd.s16 {low}, {low}, {SUMS[0]}"]
+        step = temporary[1][3] if self.filters == 2 else "#1"
+        return [
+            *lines,
+            f"vqmovnb.s16 {low}, {low}",
+            f"vstrb.16 {low}, [{OUTPUT}, {OFFSETS}]",
+            f"add.w {OUTPUT}, {OUTPUT}, {step}",
+        ]
+
+    def _scaled(self, sums: str, other: str, multiplier: str, shift: str) -> list[str]:
+        """Four sums scaled; in ``other`` for double rounding.
+
+        That takes one off negative products, so that ties of the shift go away from zero: the sign begins as what the
+        product is added to.
+        """
+        if self.rounding == "double":
+            sign = f"vshr.s32 {other}, {sums}, #31"
+            return [sign, f"vqrdmlah.s32 {other}, {sums}, {multiplier}", f"vrshl.s32 {other}, {shift}"]
+        name = "vqdmulh.s32" if self.rounding == "single" else "vqrdmulh.s32"
+        return [f"{name} {sums}, {sums}, {multiplier}", f"vrshl.s32 {sums}, {shift}"]
 
 
 def _allocate(products: Sequence[Product]) -> Iterator[Load | Multiply]:
