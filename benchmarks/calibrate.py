@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,15 +31,15 @@ from dtmm_mlir.dialect.ops import CONV, ConvView  # noqa: E402
 from dtmm_mlir.passes import cost  # noqa: E402
 from dtmm_mlir.passes.kernels.isa import Isa, is_far  # noqa: E402
 from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
-from dtmm_mlir.passes.plan import candidates  # noqa: E402
+from dtmm_mlir.passes.plan import candidates, may_skip  # noqa: E402
 from dtmm_mlir.targets import Target, get_target  # noqa: E402
 from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
 
 COSTS = ROOT / "passes" / "costs.json"
 BATCH = 12
 
-KNOWN = ("data", "joined", "mac")
-"""What the innermost loop says without a measurement, for integers on cores with vectors or pairs."""
+KNOWN: Mapping[str, Sequence[str]] = {"mve": ("data", "joined", "mac", "weights"), "dsp": ("data", "joined", "mac")}
+"""What the innermost loop says without a measurement, for integers."""
 
 
 def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
@@ -62,7 +62,8 @@ def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.rando
     (op,) = walk(module, CONV)
     conv = ConvView(op)
     plans = sorted(candidates(conv, isa, costs, "balanced"), key=lambda plan: cost.estimate(conv, plan, isa, costs))
-    return replace(case, plan=plans[int(random.integers(min(len(plans), 3)))])
+    plan = plans[int(random.integers(min(len(plans), 8)))]
+    return replace(case, plan=replace(plan, skip_padding=int(random.integers(2)) if may_skip(conv, isa) else 0))
 
 
 def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str, int], int]]:
@@ -124,7 +125,7 @@ def stock_per_multiplication(target: Target, k: int) -> float:
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--layers", default=72, show_default=True, help="Convolutions to measure per target.")
+@click.option("--layers", default=160, show_default=True, help="Convolutions to measure per target.")
 @click.option("--element", default="i8", show_default=True, type=click.Choice(["i8", "f32"]), help="Of the tensors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print each convolution.")
 def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> None:
@@ -136,8 +137,8 @@ def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> 
         costs = table[target.isa][element]
         samples = [Sample.of(with_plan(case, isa, costs, random)) for case in cases(random, layers, element)]
         rows = [row for at in range(0, layers, BATCH) for row in measure(samples[at : at + BATCH], name, isa)]
-        vectors = element == "i8" and (isa.vector_bytes > 4 or target.isa == "dsp")
-        fitted = fit(rows, {name: costs[name] for name in KNOWN if vectors})
+        known = KNOWN.get(target.isa, ()) if element == "i8" else ()
+        fitted = fit(rows, {name: costs[name] for name in known})
         stock = {}
         if element == "f32":
             stock = {

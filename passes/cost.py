@@ -63,10 +63,12 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
-        straight-line code; ``tested_run``: runs that are skipped where they lie in the padding; ``own_block``: blocks of filters with tables; ``block``: all; ``filter``: filters of all
-        blocks; ``results``: requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of
-        pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from
-        its own end; ``copied_pixel``: pixels copied one by one; ``call``: one.
+        straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
+        may lie in the padding and are skipped there; ``own_block``: blocks of filters with tables; ``block``: all;
+        ``finished``: those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``:
+        requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of pixels; ``row``: output
+        rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
+        ``copied_pixel``: pixels copied one by one; ``call``: one.
     """
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
@@ -83,6 +85,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         blocks_of_row = blocks // g.oh
         tested = blocks * sum(int(row) in g.padded_rows for row in rows)
         walked = blocks_of_row * sum(g.rows_inside(int(row)) for row in rows)
+    finished = conv.element_type == "i8" and isa.finishes(pixels, filters)
     return {
         "call": 1,
         "data": walked * whole * len(columns),
@@ -91,13 +94,15 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "far": walked * whole * _moves(isa, max(columns) * whole * lanes * isa.row_bytes(conv.element_type)),
         "mac": walked * weights * pixels,
         "own_run": 0 if straight else walked,
+        "crowded_run": walked if not straight and pixels * filters == isa.accumulators else 0,
         "same_run": walked if straight else 0,
         "tested_run": tested,
         "own_block": 0 if straight else blocks,
         "block": blocks,
-        "filter": blocks * filters,
-        "results": blocks * filters * (pixels // 4),
-        "few_results": blocks * filters * bool(pixels % 4),
+        "finished": blocks if finished else 0,
+        "filter": 0 if finished else blocks * filters,
+        "results": 0 if finished else blocks * filters * (pixels // 4),
+        "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
         **_row_buffer(conv, plan, isa, whole * lanes),

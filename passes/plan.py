@@ -92,10 +92,11 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         plans, key=lambda plan: (estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels)
     )
     skipping = replace(best, skip_padding=1)
-    return skipping if _may_skip(conv, isa) and estimate(conv, skipping, isa, costs) < estimates[best] else best
+    return skipping if may_skip(conv, isa) and estimate(conv, skipping, isa, costs) < estimates[best] else best
 
 
-def _may_skip(conv: Convolution, isa: Isa) -> bool:
+def may_skip(conv: Convolution, isa: Isa) -> bool:
+    """Whether there is padding that straight-line code can skip."""
     return conv.element_type == "i8" and isa.scalar_sums and bool(conv.geometry.padded_rows)
 
 

@@ -116,11 +116,12 @@ class FilterKernel(ConvKernel):
             start = self._at(data, emit.mul(i, self.layout.group_stride))
             end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * _WORD)
 
-            def block(*cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
+            def block(end: ir.Value, *cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
                 following = self._filters(Cursor(*cursor), pixels, start, joined, window.inside)
-                return emit.differ(following.parameters, end), following.values()
+                end = self.isa.hold(end) if self._straight else end
+                return emit.differ(following.parameters, end), [end, *following.values()]
 
-            return emit.repeat(cursor, block) if blocks > 1 else block(*cursor)[1]
+            return (emit.repeat([end, *cursor], block) if blocks > 1 else block(end, *cursor)[1])[1:]
 
         emit.loop(0, self.geometry.groups, group, [*tables, emit.pointer(self.output, target)])
 
@@ -235,7 +236,7 @@ class FilterKernel(ConvKernel):
         sums: Sums = self._start_sums(pixels, cursor.parameters)
         for position in self.conv.positions[: self.conv.counts[0]]:
             offset, row = self.layout.offset(int(position)), int(position) // self.geometry.kw
-            start = emit.opaque(weights)
+            start = weights
 
             def run(
                 behind: int = 0, start: ir.Value = start, offset: int = offset, sums: Sums = sums
@@ -262,10 +263,11 @@ class FilterKernel(ConvKernel):
         missing = [emit.load_from(emit.advance(following, b * _WORD), emit.i32(), 1) for b in range(self.filters)]
         added = [value for value in missing for _ in range(pixels)]
         totals = [b if total is None else arith.addi(total, b) for total, b in zip(sums, added, strict=True)]
-        return [emit.advance(following, self._missing_bytes), *totals]
+        following, totals = self.isa.settle(emit.advance(following, self._missing_bytes), totals)
+        return [following, *totals]
 
     def _start(self, data: ir.Value, offset: Index) -> ir.Value:
-        return emit.opaque(self._at(data, offset))
+        return self._at(data, offset)
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block, as many and where the tables say."""
@@ -275,7 +277,6 @@ class FilterKernel(ConvKernel):
         def run(
             left: ir.Value, weights: ir.Value, offsets: ir.Value, *sums: ir.Value
         ) -> tuple[ir.Value, list[ir.Value]]:
-            weights = emit.opaque(weights)
             offset = emit.load_from(offsets, index, index.width // 8)
             offset = arith.index_cast(ir.IndexType.get(), offset)
             weights, totals = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)

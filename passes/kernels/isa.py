@@ -123,6 +123,7 @@ class Isa:
         Returns:
             the address behind the weights, and the sums.
         """
+        weights, data = (Vectors(emit.opaque(v.address), v.alignment) for v in (weights, data))
         results = list(sums)
         loaded_weights: dict[int, Prepared] = {}
         loaded_data: dict[int, Prepared] = {}
@@ -156,6 +157,18 @@ class Isa:
         if isinstance(ir.VectorType(a[0].type).element_type, ir.F32Type):
             return vector.FMAOp(a[0], b[0], sums).result
         return arith.addi(sums, arith.muli(a[0], b[0]))
+
+    def hold(self, address: ir.Value) -> ir.Value:
+        """An address where ``multiply`` and ``finish`` leave it alone."""
+        return address
+
+    def settle(self, weights: ir.Value, sums: Sequence[ir.Value]) -> tuple[ir.Value, list[ir.Value]]:
+        """The address of weights and sums where ``multiply`` would leave them."""
+        return weights, list(sums)
+
+    def finishes(self, pixels: int, filters: int) -> bool:
+        """Whether ``finish`` serves blocks of this size, where the quantization is the usual one."""
+        return False
 
     def finish(
         self,

@@ -14,6 +14,7 @@ from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far, is_rectified
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
+    HELD,
     OFFSETS,
     OUTPUT,
     PARAMETERS,
@@ -74,6 +75,20 @@ class Mve(Isa):
         end, _, *results = emit.assembly(lines, [*addresses, *totals], VECTORS)
         return end, results
 
+    def hold(self, address: ir.Value) -> ir.Value:
+        (held,) = emit.assembly([], [(HELD, address.type, address)], [])
+        return held
+
+    def settle(self, weights: ir.Value, sums: Sequence[ir.Value]) -> tuple[ir.Value, list[ir.Value]]:
+        if len(sums) > len(SUMS):
+            return super().settle(weights, sums)
+        totals = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=False)]
+        weights, *settled = emit.assembly([], [(WEIGHTS, weights.type, weights), *totals], [])
+        return weights, settled
+
+    def finishes(self, pixels: int, filters: int) -> bool:
+        return pixels * filters == len(SUMS) and filters <= 2
+
     def finish(
         self,
         sums: Sequence[ir.Value],
@@ -86,9 +101,9 @@ class Mve(Isa):
         clamp: Clamp,
     ) -> tuple[ir.Value, ir.Value] | None:
         usual = is_far(rescale) and clamp == (-128, 127) and (rescale.multiplier >= 0).all()
-        if not usual or len(sums) != len(SUMS) or filters > 2 or 8 * stride >= 1 << 16:
-            return None
         pixels = len(sums) // filters
+        if not usual or not self.finishes(pixels, filters) or pixels * stride >= 1 << 16:
+            return None
         offsets = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         how = Finish(filters, not biased, "rectified" if rectified else rescale.rounding, rescale.output_zero_point)

@@ -20,6 +20,9 @@ WEIGHTS, DATA = "r9", "r11"
 
 PARAMETERS, OUTPUT, OFFSETS = "r1", "r3", "q7"
 
+HELD = "r5"
+"""What is neither read nor written here."""
+
 VECTORS = tuple(f"q{i}" for i in range(8))
 
 _AHEAD = 2
