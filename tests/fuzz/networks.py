@@ -195,6 +195,7 @@ def _plan(draw: st.DrawFn, c: int, filters: int, groups: int, window: dict[str, 
         "joined": draw(st.sampled_from(joined)),
         "dense": 0 if depthwise else draw(st.integers(0, 1)),
         "unrolled": draw(st.sampled_from((1, 2, 7, 72))),
+        "skip_padding": draw(st.integers(0, 1)),
     }
 
 

@@ -131,6 +131,27 @@ BATCHES: dict[str, list[Case]] = {
             ((4, 2, 3, 2), 400, 2, 1.0),
         ]
     ],
+    "padding": [
+        Case(
+            geometry(h, w, c, f, k, strides=(s, s), dilations=(d, d), pads=pads),
+            1.0,
+            rescale=rescale,
+            seed=i,
+            plan=Plan("table", *plan, dense=1, unrolled=300, skip_padding=1),
+        )
+        for i, (plan, h, w, c, f, k, s, d, pads, rescale) in enumerate(
+            [
+                ((4, 2, 3, 2), 6, 8, 20, 4, 3, 1, 1, (1, 1, 1, 1), "double"),
+                ((4, 2, 3, 2, 4), 6, 9, 20, 5, 3, 1, 1, (1, 1, 1, 1), "single"),
+                ((8, 1, 3, 9), 5, 8, 16, 3, 3, 1, 1, (1, 1, 1, 1), "double"),
+                ((4, 1, 5, 2), 9, 9, 7, 3, 5, 2, 1, (2, 2, 2, 2), "double"),
+                ((4, 1, 3, 3), 7, 8, 5, 3, 3, 1, 3, (3, 3, 3, 3), "none"),
+                ((2, 2, 3, 1), 8, 8, 33, 2, 3, 2, 1, (0, 1, 0, 1), "double"),
+                ((1, 1, 3, 1), 1, 1, 9, 3, 3, 1, 1, (1, 1, 1, 1), "double"),
+                ((4, 2, 3, 1), 2, 5, 9, 3, 3, 1, 1, (3, 3, 1, 1), "double"),
+            ]
+        )
+    ],
     "f32": [
         Case(geometry(h, w, c, f, k, groups=groups, strides=(s, s)), kept, "f32", clamp=bool(c % 2), seed=c)
         for h, w, c, f, k, groups, s, kept in [

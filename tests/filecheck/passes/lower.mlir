@@ -8,8 +8,8 @@
 // CHECK-SAME: translation_info = #{{.*}}
 // CHECK: stream.binding.subspan %arg0{{.*}} : !stream.binding -> memref<144xi8>
 // CHECK: scf.for
-// CHECK: llvm.load {{.*}} -> vector<16xi8>
-// CHECK: llvm.call_intrinsic "llvm.arm.mve.vmldava.v16i8"
+// CHECK: llvm.inline_asm has_side_effects{{.*}} "vldrw.u32 q0, [r9], #16\0Avldrw.u32 q1, [r11], #16
+// CHECK-SAME: vmlav.s8 r0, q0, q1
 // CHECK: llvm.call_intrinsic "llvm.arm.mve.vqrdmulh.v4i32"
 // CHECK: llvm.call_intrinsic "llvm.arm.mve.vshl.scalar.v4i32"
 // CHECK-LABEL: func.func @main
