@@ -109,6 +109,7 @@ class ConvKernel:
         )
         self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa)
         self.data = self.buffer.data
+        self.isa.begin()
 
         def image(n: Index) -> None:
             def row(y: Index, window: Index) -> None:

@@ -19,6 +19,10 @@ Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
 
 
+_FARTHEST = 62
+"""The largest shift that TOSA allows."""
+
+
 @dataclass
 class Requantization:
     """The scale of some sums: one filter's as scalars, or a vector of channels'.
@@ -56,6 +60,9 @@ class Isa:
 
     def __init__(self, vector_bytes: int) -> None:
         self.vector_bytes = vector_bytes
+
+    def begin(self) -> None:
+        """What a kernel begins with, by default nothing."""
 
     def lanes(self, element: str) -> int:
         """Elements (``i8`` or ``f32``) multiplied at once along the channels."""
@@ -208,7 +215,7 @@ class Isa:
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         """[F] int32: the shifts in the form that ``requantize`` wants them."""
-        shift = rescale.shift.astype(np.int32)
+        shift = shifts(rescale)
         return shift - 32 if is_far(rescale) else shift
 
     def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
@@ -268,7 +275,12 @@ def is_rectified(rescale: Rescale, clamp: Clamp) -> bool:
 
 def is_far(rescale: Rescale) -> bool:
     """Whether every shift goes beyond 31: the upper half of ``2 * sum * multiplier`` is all that is needed."""
-    return bool((rescale.shift > 31).all())
+    return bool((shifts(rescale) > 31).all())
+
+
+def shifts(rescale: Rescale) -> np.ndarray:
+    """[F] int32: the shifts; where the multiplier is zero, as of a filter without weights, any shift gives zero."""
+    return np.where(rescale.multiplier == 0, _FARTHEST, rescale.shift).astype(np.int32)
 
 
 def _scale_any(sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:

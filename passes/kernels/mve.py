@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith, llvm, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far, is_rectified
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far, is_rectified, shifts
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
@@ -39,6 +39,14 @@ class Mve(Isa):
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=16)
+
+    def begin(self) -> None:
+        """A ``nop`` that only Arm's cores have.
+
+        IREE evaluates kernels whose inputs are constants on the host. There this cannot be compiled, so that it fails;
+        of assembly alone LLVM makes a kernel that computes nothing.
+        """
+        llvm.CallIntrinsicOp(None, "llvm.arm.hint", [emit.splat(0, emit.i32())], [], [])
 
     def channel_lanes(self, element: str) -> int:
         return 4
@@ -169,7 +177,7 @@ class Mve(Isa):
         llvm.CallIntrinsicOp(None, name, operands, [], [])
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
-        return 31 - rescale.shift.astype(np.int32) if is_far(rescale) else super().stored_shift(rescale)
+        return 31 - shifts(rescale) if is_far(rescale) else super().stored_shift(rescale)
 
     def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         lanes = ir.VectorType(sums.type).shape[0]
