@@ -26,7 +26,7 @@ def test_networks_survive_their_files() -> None:
 
 
 def test_drawing_is_repeatable_and_varied() -> None:
-    first, again, other = sample(5, 30), sample(5, 30), sample(6, 30)
+    first, again, other = sample(5, 60), sample(5, 60), sample(6, 60)
     assert first == again
     assert first != other
     assert {node.kind for network in first for node in network.nodes} >= {"conv", "max_pool", "add", "concat"}
