@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import constant, walk
-from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView
+from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass, PassError
 from dtmm_mlir.passes.cleanup import erase_unused
 from dtmm_mlir.passes.runs import cover
+
+_SATURATED = 1024
+"""Results of this magnitude end as the largest or smallest i8, whatever the zero point."""
 
 
 @dataclass
@@ -27,7 +30,8 @@ class PackFilterlets(Pass):
 
     ``%values`` holds the runs that survived, block of filters after block; ``%positions`` the kernel position of
     each run's first filterlet; ``%counts`` the runs of each block. A depthwise convolution counts as one filter whose
-    filterlets are the weights of all channels at one position. The input's zero point is folded into the bias.
+    filterlets are the weights of all channels at one position. The input's zero point is folded into the bias. Filters
+    without weights get a scale that suits kernels.
 
     Does not handle: a convolution without a plan (run ``filterlet-plan`` first).
     """
@@ -48,13 +52,16 @@ def _pack(conv: ConvView) -> None:
     g = conv.geometry
     pack = _pack_channels if plan.kernel == "depthwise" else _pack_filters
     values, positions, counts = pack(conv, plan)
+    bias, rescale = folded_bias(conv), conv.rescale
+    if rescale:
+        bias, rescale = settle_empty(bias, rescale, ~conv.kept.any(axis=(1, 2)))
     with ir.InsertionPoint(op), op.location:
         operands = [
             conv.input,
             constant(values),
             constant(positions.astype(np.int16)),
             constant(counts.astype(np.int16)),
-            constant(folded_bias(conv)),
+            constant(bias),
         ]
         i64 = ir.IntegerType.get_signless(64)
         attributes = dict(op.attributes.items()) | {
@@ -62,6 +69,8 @@ def _pack(conv: ConvView) -> None:
             "kept": ir.IntegerAttr.get(i64, int(conv.kept.sum())),
             "total": ir.IntegerAttr.get(i64, conv.kept.size),
         }
+        if rescale:
+            attributes["rescale"] = rescale.attribute()
         packed = ir.Operation.create(PACKED_CONV, [op.result.type], operands, attributes)
     op.result.replace_all_uses_with(packed.result)
     op.erase()
@@ -97,6 +106,29 @@ def _pack_channels(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, 
     kept = np.argwhere(conv.kept.any(axis=0))
     values = conv.weights[:, kept[:, 0], kept[:, 1], 0].T
     return np.ascontiguousarray(values), kept[:, 0] * g.kw + kept[:, 1], np.array([len(kept)])
+
+
+def settle_empty(bias: np.ndarray, rescale: Rescale, empty: np.ndarray) -> tuple[np.ndarray, Rescale]:
+    """Bias and scale with which filters without weights have the results they had, and a shift beyond 31.
+
+    Such filters come with any scale, often 1; a shift up to 31 would make a kernel scale all its sums in 64 bits.
+
+    Args:
+        bias: [F] i32, all that the sums of empty filters are.
+        empty: [F] bool.
+    """
+    shift = rescale.shift.astype(np.int64)
+    rounding = np.int64(1) << (shift - 1)
+    if rescale.rounding == "double":
+        rounding += np.where(shift > 31, np.where(bias >= 0, 1 << 30, -(1 << 30)), 0)
+    results = (bias.astype(np.int64) * rescale.multiplier + rounding) >> shift
+    quadruple = 4 * np.clip(results, -_SATURATED, _SATURATED)
+    settled = replace(
+        rescale,
+        multiplier=np.where(empty, 1 << 30, rescale.multiplier).astype(np.int32),
+        shift=np.where(empty, 32, rescale.shift).astype(np.int8),
+    )
+    return np.where(empty, quadruple, bias).astype(np.int32), settled
 
 
 def folded_bias(conv: ConvView) -> np.ndarray:

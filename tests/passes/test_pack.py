@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
-from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, PackedConvView
+from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, PackedConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import PassError
-from dtmm_mlir.passes.pack import PackFilterlets
+from dtmm_mlir.passes.pack import PackFilterlets, settle_empty
 from dtmm_mlir.passes.verify import VerifyFilterlet
 from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
@@ -79,7 +81,8 @@ def test_figures_and_bias(case: Case) -> None:
     kept = sample.weights.any(axis=3)
     assert (packed.kept, packed.total) == (kept.sum(), kept.size)
     sums = sample.weights.astype(np.int64).sum(axis=(1, 2, 3))
-    np.testing.assert_array_equal(packed.bias, (sample.bias - sample.zero_point * sums).astype(np.int32))
+    some = kept.any(axis=(1, 2))  # the others have a bias and a scale of their own
+    np.testing.assert_array_equal(packed.bias[some], (sample.bias - sample.zero_point * sums).astype(np.int32)[some])
     assert packed.input_zero_point == sample.zero_point
     assert list(packed.op.attributes["kernel"]) == [case.geometry.kh, case.geometry.kw]
     assert str(packed.op.result.type) == str(sample.output_type) if case.plan is None else packed.rescale is not None
@@ -110,3 +113,31 @@ def test_a_convolution_without_a_plan_is_an_error() -> None:
     module = build_module([Sample.of(Case(geometry(3, 3, 2, 2)))])
     with pytest.raises(PassError, match=r"has no plan; run filterlet-plan first"):
         PackFilterlets()(module)
+
+
+I32 = st.integers(-(2**31), 2**31 - 1)
+
+
+@given(
+    st.lists(st.tuples(I32, st.integers(0, 2**31 - 1), st.integers(2, 62)), min_size=1),
+    st.sampled_from(["single", "double"]),
+)
+def test_empty_filters_keep_their_results(filters: list[tuple[int, int, int]], rounding: str) -> None:
+    bias, multiplier, shift = (np.array(column, np.int32) for column in zip(*filters, strict=True))
+    rescale = Rescale(multiplier, shift.astype(np.int8), 3, rounding)  # type: ignore[arg-type]
+    empty = np.arange(len(filters)) % 3 < 2
+
+    settled_bias, settled = settle_empty(bias, rescale, empty)
+
+    assert [scaled(*one, rounding) for one in zip(settled_bias, settled.multiplier, settled.shift, strict=True)] == [
+        scaled(*one, rounding) for one in filters
+    ]
+    assert (settled.shift[empty] > 31).all()
+    assert (settled_bias[~empty] == bias[~empty]).all()
+
+
+def scaled(bias: int, multiplier: int, shift: int, rounding: str) -> int:
+    """TOSA's rescale in Python's integers, within what tells i8 results apart."""
+    bias, multiplier, shift = int(bias), int(multiplier), int(shift)
+    extra = (1 << 30 if bias >= 0 else -(1 << 30)) if rounding == "double" and shift > 31 else 0
+    return max(-1024, min(1024, (bias * multiplier + (1 << (shift - 1)) + extra) >> shift))
