@@ -138,7 +138,8 @@ def _in_process(folder: Path, suffix: str) -> bytes:
     if child == 0:
         from tests.fuzz.realize import build_module, realize
 
-        small = [n for n in sample(3, 40) if len(n.nodes) >= 3 and max(s[2] for s in n.shapes()) <= 8]
+        several = [network for network in sample(3, 40) if len(network.nodes) >= 3]
+        small = sorted(several, key=lambda network: max(shape[2] for shape in network.shapes()))
         module = build_module([realize(network, f"n{i}") for i, network in enumerate(small[:2])])
         buffer = io.BytesIO()
         module.operation.write_bytecode(buffer)

@@ -137,17 +137,18 @@ def test_shares_give_up_importance_where_it_saves_most() -> None:
     assert shares["0"] + shares["2"] >= 1.6 - 1e-9
 
 
-def test_structure_saves_at_the_same_importance(recipe: ImageClassifier) -> None:
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+def test_structure_saves_at_the_same_importance(recipe: ImageClassifier, share: float) -> None:
     layers = find_layers(recipe.model(), recipe.example())
     scores = {name: importance(array, "taylor") for name, array in scores_of(recipe, "taylor").items()}
     costs = LayerCosts(M55)
-    shares = choose_shares(scores, 0.8, layers, costs)
+    shares = choose_shares(scores, share, layers, costs)
     chosen = {x.name: choose_mask(scores[x.name], shares[x.name], x.geometry, costs) for x in layers}
-    plain = {name: plain_mask(array, 0.8) for name, array in scores.items()}
+    plain = {name: plain_mask(array, share) for name, array in scores.items()}
     kept, total = (sum(array[m].sum() for array, m in zip(scores.values(), masks, strict=True)) for masks in (
         [chosen[name] for name in scores], [np.ones_like(a, bool) for a in scores.values()]
     ))  # fmt: skip
-    assert kept >= 0.8 * total * (1 - 1e-9)
+    assert kept >= share * total * (1 - 1e-9)
     taken = [sum(costs(x.geometry, masks[x.name])[0] for x in layers) for masks in (chosen, plain)]
     assert taken[0] < taken[1]
 

@@ -54,7 +54,7 @@ def test_methods_prune_what_they_say(recipe: ImageClassifier, method: str) -> No
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_search_keeps_the_budget_and_resumes(recipe: ImageClassifier, tmp_path: Path, sampler: str) -> None:
-    budget = Budget(instructions=180_000)
+    budget = Budget(instructions=220_000)
     fronts = []
     for name, steps in (("whole", [11]), ("resumed", [10, 11])):
         storage = f"sqlite:///{tmp_path / name}.db"
@@ -65,7 +65,7 @@ def test_search_keeps_the_budget_and_resumes(recipe: ImageClassifier, tmp_path: 
         fronts.append([(trial.values, trial.params) for trial in found])
     assert fronts[0] == fronts[1]
     assert fronts[0]
-    assert all(values[1] <= 180_000 for values, _ in fronts[0])
+    assert all(values[1] <= budget.instructions for values, _ in fronts[0])
     losses = [values[0] for values, _ in fronts[0]]
     assert losses == sorted(losses, reverse=True)  # fewer instructions cost accuracy
 
