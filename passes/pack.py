@@ -54,7 +54,7 @@ def _pack(conv: ConvView) -> None:
     values, positions, counts = pack(conv, plan)
     bias, rescale = folded_bias(conv), conv.rescale
     if rescale:
-        bias, rescale = settle_empty(bias, rescale, ~conv.kept.any(axis=(1, 2)))
+        bias, rescale = settle_constant(bias, rescale, ~conv.kept.any(axis=(1, 2)))
     with ir.InsertionPoint(op), op.location:
         operands = [
             conv.input,
@@ -108,10 +108,11 @@ def _pack_channels(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, 
     return np.ascontiguousarray(values), kept[:, 0] * g.kw + kept[:, 1], np.array([len(kept)])
 
 
-def settle_empty(bias: np.ndarray, rescale: Rescale, empty: np.ndarray) -> tuple[np.ndarray, Rescale]:
-    """Bias and scale with which filters without weights have the results they had, and a shift beyond 31.
+def settle_constant(bias: np.ndarray, rescale: Rescale, empty: np.ndarray) -> tuple[np.ndarray, Rescale]:
+    """Bias and scale with which filters of constant results have those results, and a shift beyond 31.
 
-    Such filters come with any scale, often 1; a shift up to 31 would make a kernel scale all its sums in 64 bits.
+    Filters without weights come with any scale, often 1, and multipliers of zero with any shift; a shift up to 31 would
+    make a kernel scale all its sums in 64 bits.
 
     Args:
         bias: [F] i32, all that the sums of empty filters are.
@@ -126,7 +127,7 @@ def settle_empty(bias: np.ndarray, rescale: Rescale, empty: np.ndarray) -> tuple
     settled = replace(
         rescale,
         multiplier=np.where(empty, 1 << 30, rescale.multiplier).astype(np.int32),
-        shift=np.where(empty, 32, rescale.shift).astype(np.int8),
+        shift=np.where(empty, 32, np.where(rescale.multiplier == 0, 62, rescale.shift)).astype(np.int8),
     )
     return np.where(empty, quadruple, bias).astype(np.int32), settled
 

@@ -89,7 +89,20 @@ def _cheapest(lost: np.ndarray, taken: np.ndarray, allowed: float) -> np.ndarray
             low = price
         else:
             high = price
-    return (taken + high * lost).argmin(axis=1)
+    return _use_rest((taken + high * lost).argmin(axis=1), lost, taken, allowed)
+
+
+def _use_rest(picked: np.ndarray, lost: np.ndarray, taken: np.ndarray, allowed: float) -> np.ndarray:
+    """Moves rows to columns that take less while what is left of ``allowed`` permits, those that save most first."""
+    rows = np.arange(len(picked))
+    while True:
+        rest = allowed - lost[rows, picked].sum()
+        saved = taken[rows, picked][:, None] - taken
+        saved[lost - lost[rows, picked][:, None] > rest] = 0
+        if saved.max() <= 0:
+            return picked
+        row, column = np.unravel_index(saved.argmax(), saved.shape)
+        picked[row] = column
 
 
 def _mask(importance: np.ndarray, share: float, filters: int, width: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Results
 
 _PARAMETERS = 4
 """Words per filter: bias, multiplier, shift, and one of the block."""
@@ -135,16 +136,8 @@ class FilterKernel(ConvKernel):
             weights, offsets, sums = self._own_runs(cursor, pixels, data, joined)
         if self.rescale:
             clamp = self.clamp or (-128, 127)
-            finished = self.isa.finish(
-                sums,
-                self.filters,
-                cursor.parameters,
-                cursor.output,
-                self.geometry.f,
-                self._starts_with_bias,
-                self.rescale,
-                clamp,
-            )
+            results = Results(self.filters, self.geometry.f, self._starts_with_bias, self.rescale, clamp)
+            finished = self.isa.finish(sums, cursor.parameters, cursor.output, results)
             if finished:
                 return Cursor(weights, offsets, *finished)
         self._store_results(sums, pixels, cursor.parameters, cursor.output)

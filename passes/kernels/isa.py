@@ -19,8 +19,23 @@ Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
 
 
-_FARTHEST = 62
-"""The largest shift that TOSA allows."""
+@dataclass(frozen=True)
+class Results:
+    """What the i32 sums of a block of filters become, and where.
+
+    Attributes:
+        filters: of the block.
+        stride: bytes from pixel to pixel of the results.
+        biased: whether the sums have the bias in them.
+        rescale: to i8.
+        clamp: (min, max) within i8.
+    """
+
+    filters: int
+    stride: int
+    biased: bool
+    rescale: Rescale
+    clamp: Clamp
 
 
 @dataclass
@@ -178,15 +193,7 @@ class Isa:
         return False
 
     def finish(
-        self,
-        sums: Sequence[ir.Value],
-        filters: int,
-        parameters: ir.Value,
-        output: ir.Value,
-        stride: int,
-        biased: bool,
-        rescale: Rescale,
-        clamp: Clamp,
+        self, sums: Sequence[ir.Value], parameters: ir.Value, output: ir.Value, results: Results
     ) -> tuple[ir.Value, ir.Value] | None:
         """Requantizes and stores the sums of a block of filters in a way of its own.
 
@@ -194,8 +201,6 @@ class Isa:
             sums: of each pixel of the first filter, then of the next.
             parameters: address of the block's parameters, see ``FilterKernel.parameters``.
             output: address of the first result.
-            stride: bytes from pixel to pixel of the results.
-            biased: whether the sums have the bias in them.
 
         Returns:
             the addresses of the next block's parameters and results, or ``None`` where there is no such way.
@@ -215,7 +220,7 @@ class Isa:
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         """[F] int32: the shifts in the form that ``requantize`` wants them."""
-        shift = shifts(rescale)
+        shift = rescale.shift.astype(np.int32)
         return shift - 32 if is_far(rescale) else shift
 
     def requantize(self, sums: ir.Value, by: Requantization, rescale: Rescale, clamp: Clamp) -> ir.Value:
@@ -275,12 +280,7 @@ def is_rectified(rescale: Rescale, clamp: Clamp) -> bool:
 
 def is_far(rescale: Rescale) -> bool:
     """Whether every shift goes beyond 31: the upper half of ``2 * sum * multiplier`` is all that is needed."""
-    return bool((shifts(rescale) > 31).all())
-
-
-def shifts(rescale: Rescale) -> np.ndarray:
-    """[F] int32: the shifts; where the multiplier is zero, as of a filter without weights, any shift gives zero."""
-    return np.where(rescale.multiplier == 0, _FARTHEST, rescale.shift).astype(np.int32)
+    return bool((rescale.shift > 31).all())
 
 
 def _scale_any(sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:

@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith, llvm, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far, is_rectified, shifts
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, is_far, is_rectified
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
@@ -98,23 +98,17 @@ class Mve(Isa):
         return pixels * filters == len(SUMS) and filters <= 2
 
     def finish(
-        self,
-        sums: Sequence[ir.Value],
-        filters: int,
-        parameters: ir.Value,
-        output: ir.Value,
-        stride: int,
-        biased: bool,
-        rescale: Rescale,
-        clamp: Clamp,
+        self, sums: Sequence[ir.Value], parameters: ir.Value, output: ir.Value, results: Results
     ) -> tuple[ir.Value, ir.Value] | None:
-        usual = is_far(rescale) and clamp == (-128, 127) and (rescale.multiplier >= 0).all()
+        filters, rescale, stride = results.filters, results.rescale, results.stride
         pixels = len(sums) // filters
+        usual = is_far(rescale) and results.clamp == (-128, 127)
         if not usual or not self.finishes(pixels, filters) or pixels * stride >= 1 << 16:
             return None
         offsets = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
-        rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
-        how = Finish(filters, not biased, "rectified" if rectified else rescale.rounding, rescale.output_zero_point)
+        rectified = rescale.rounding == "double" and is_rectified(rescale, results.clamp)
+        rounding = "rectified" if rectified else rescale.rounding
+        how = Finish(filters, not results.biased, rounding, rescale.output_zero_point)
         type = emit.vector_type(8, ir.IntegerType.get_signless(16))
         numbers = ir.DenseElementsAttr.get(offsets.astype(np.uint16).view(np.int16), type=type)
         addresses = [(register, a.type, a) for register, a in ((PARAMETERS, parameters), (OUTPUT, output))]
@@ -177,7 +171,7 @@ class Mve(Isa):
         llvm.CallIntrinsicOp(None, name, operands, [], [])
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
-        return 31 - shifts(rescale) if is_far(rescale) else super().stored_shift(rescale)
+        return 31 - rescale.shift.astype(np.int32) if is_far(rescale) else super().stored_shift(rescale)
 
     def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         lanes = ir.VectorType(sums.type).shape[0]

@@ -151,6 +151,9 @@ BATCHES: dict[str, list[Case]] = {
                 ((4, 2, 3, 1), 2, 5, 9, 3, 3, 1, 1, (3, 3, 1, 1), "double"),
             ]
         )
+    ]
+    + [
+        Case(geometry(6, 8, 20, 4), zero_point=0, plan=Plan("table", 4, 2, 3, 2, unrolled=300, skip_padding=1)),
     ],
     "f32": [
         Case(geometry(h, w, c, f, k, groups=groups, strides=(s, s)), kept, "f32", clamp=bool(c % 2), seed=c)

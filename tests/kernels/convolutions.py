@@ -36,6 +36,7 @@ class Case:
         clamp: whether the result is clamped.
         seed: of weights, bias, scales and the input.
         plan: the kernel; by default the planner's choice.
+        zero_point: of an i8 input; any by default.
     """
 
     geometry: Geometry
@@ -45,6 +46,7 @@ class Case:
     clamp: bool = False
     seed: int = 0
     plan: Plan | None = None
+    zero_point: int | None = None
 
     def __str__(self) -> str:
         g = self.geometry
@@ -90,6 +92,7 @@ class Sample:
             if case.rescale.startswith("extreme"):
                 bias = random.choice(_EXTREME_SUMS, g.f).astype(np.int32)
             zero_point = int(random.integers(-128, 128))
+            zero_point = zero_point if case.zero_point is None else case.zero_point
             sums = reference.convolve(x, weights, bias, g, zero_point)
             rescale = _rescale(case.rescale, sums, random)
             clamp = (-100, 90) if case.clamp else None

@@ -137,7 +137,7 @@ def test_shares_give_up_importance_where_it_saves_most() -> None:
     assert shares["0"] + shares["2"] >= 1.6 - 1e-9
 
 
-@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.8, 0.9])
 def test_structure_saves_at_the_same_importance(recipe: ImageClassifier, share: float) -> None:
     layers = find_layers(recipe.model(), recipe.example())
     scores = {name: importance(array, "taylor") for name, array in scores_of(recipe, "taylor").items()}

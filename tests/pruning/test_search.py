@@ -54,9 +54,9 @@ def test_methods_prune_what_they_say(recipe: ImageClassifier, method: str) -> No
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_search_keeps_the_budget_and_resumes(recipe: ImageClassifier, tmp_path: Path, sampler: str) -> None:
-    budget = Budget(instructions=220_000)
+    budget = Budget(instructions=180_000)
     fronts = []
-    for name, steps in (("whole", [11]), ("resumed", [10, 11])):
+    for name, steps in (("whole", [20]), ("resumed", [19, 20])):
         storage = f"sqlite:///{tmp_path / name}.db"
         for trials in steps:
             found = search(
