@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dtmm_mlir.errors import DtmmError
-from dtmm_mlir.manifest import SCHEMA_VERSION, TensorSpec, check
+from dtmm_mlir.manifest import SCHEMA_VERSION, TensorSpec, check, file_checksum
 from dtmm_mlir.output import MANIFEST, atomic_folder
 from dtmm_mlir.targets import get_target
 
@@ -71,7 +71,8 @@ class Artifact:
             The output in the model's own dtype, stacked if the input was; a list for a model with several outputs.
 
         Raises:
-            DtmmError: an input has a wrong dtype or shape, or the target's tools are missing.
+            DtmmError: an input has a wrong dtype or shape, the target's tools are missing, or what would run is not the
+                file that was compiled.
         """
         outputs = self.execute(x).outputs
         return outputs[0] if len(outputs) == 1 else outputs
@@ -82,6 +83,7 @@ class Artifact:
             phase = self.manifest["compiled_to"]
             raise DtmmError(f"this artifact was compiled only to the phase '{phase}'; it cannot run.", str(self.dir))
         cases, stacked = self.cases(x)
+        self.check_intact()
         if get_target(self.manifest["target"]).is_host:
             results, instructions, counter = [self._host(*case) for case in cases], None, None
         else:
@@ -98,6 +100,18 @@ class Artifact:
         with atomic_folder(Path(folder)) as temporary:
             shutil.copytree(self.dir, temporary, dirs_exist_ok=True)
         return Artifact(Path(folder))
+
+    def check_intact(self) -> None:
+        """Whether the machine code is what was compiled: damaged, it could do anything, so it is never started.
+
+        Raises:
+            DtmmError: a file that running needs is missing or has another checksum than the manifest says.
+        """
+        from dtmm_mlir.deploy.mcu import IMAGE, RECORD
+
+        for name in (HOST_MODULE,) if get_target(self.manifest["target"]).is_host else (IMAGE, RECORD):
+            if not (self.dir / name).is_file() or file_checksum(self.dir / name) != self.manifest["files"].get(name):
+                raise DtmmError(f"{name} is not the file that was compiled; compile the model again.", str(self.dir))
 
     def cases(self, x: Any) -> tuple[list[list[np.ndarray]], bool]:
         """The inputs of each inference, checked and quantized as ``run`` does it; and whether they were stacked."""

@@ -21,7 +21,7 @@ from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.frontends import import_model
 from dtmm_mlir.frontends.checks import find_entry
-from dtmm_mlir.manifest import SCHEMA_VERSION, layer_table, signature, tool_versions
+from dtmm_mlir.manifest import SCHEMA_VERSION, file_checksums, layer_table, signature, tool_versions
 from dtmm_mlir.output import MANIFEST, atomic_folder
 from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.cleanup import strip_annotations
@@ -242,7 +242,6 @@ class _Job:
         return [*dump, *self.iree_flags]
 
     def write_manifest(self, lowering: _Lowering, sizes: dict[str, Any], folder: Path) -> None:
-        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "tools": tool_versions(),
@@ -255,7 +254,7 @@ class _Job:
             **sizes,
             "layers": lowering.layers,
             "iree_flags": list(self.iree_flags),
-            "files": files,
+            "files": file_checksums(folder),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import platform
 import re
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,7 +18,7 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import location_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
 _TORCH_TENSOR = re.compile(r"!torch\.v?tensor<\[(?P<shape>[\d,]*)\],(?P<element>\w+)>")
@@ -79,7 +79,7 @@ def check(manifest: dict[str, Any]) -> None:
     Raises:
         ValueError, KeyError, TypeError: it has not; with what and where.
     """
-    kinds = {"target": str, "entry": str, "compiled_to": str | None, "model": dict, "files": list, "layers": list}
+    kinds = {"target": str, "entry": str, "compiled_to": str | None, "model": dict, "files": dict, "layers": list}
     for name, kind in kinds.items():
         if not isinstance(manifest[name], kind):
             raise ValueError(f"'{name}' cannot be {type(manifest[name]).__name__}")
@@ -90,6 +90,17 @@ def check(manifest: dict[str, Any]) -> None:
     for file in manifest["files"]:
         if Path(file).is_absolute() or ".." in Path(file).parts:
             raise ValueError(f"the file '{file}' is not below the artifact's folder")
+
+
+def file_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``folder`` by its relative path, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_checksum(path) for path in paths}
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def layer_table(module: ir.Module) -> list[dict[str, Any]]:
@@ -113,7 +124,7 @@ def shape_entry(g: Geometry) -> dict[str, Any]:
 def tool_versions() -> dict[str, str]:
     """Versions of what made an artifact."""
     packages = ("dtmm-mlir", "iree-base-compiler", "iree-base-runtime")
-    return {name: metadata.version(name) for name in packages} | {"python": platform.python_version()}
+    return {name: metadata.version(name) for name in packages}
 
 
 def _layer(conv: PackedConvView) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def test_load_rejects(single_conv: Artifact, tmp_path: Path) -> None:
     "change",
     [
         lambda m: m.pop("files"),
-        lambda m: m.update(files=["../elsewhere"]),
+        lambda m: m.update(files={"../elsewhere": "0" * 64}),
         lambda m: m.update(target=3),
         lambda m: m["inputs"][0].update(shape=[1, -16]),
         lambda m: m["inputs"][0].update(dtype="object"),
@@ -202,3 +203,15 @@ def test_public_names() -> None:
         assert getattr(dtmm_mlir, name)
     with pytest.raises(AttributeError):
         dtmm_mlir.no_such_thing  # noqa: B018
+
+
+@pytest.mark.parametrize(("target", "name"), [("host", "model.vmfb"), ("cortex-m4", "firmware.elf")])
+def test_damaged_machine_code_is_not_started(target: str, name: str, models: Path, tmp_path: Path) -> None:
+    if target != "host" and shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("needs arm-none-eabi-gcc")
+    artifact = dtmm_mlir.compile(models / "single_conv.tflite", target, out=tmp_path / "out")
+    data = bytearray((artifact.dir / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (artifact.dir / name).write_bytes(data)
+    with pytest.raises(DtmmError, match=f"{name} is not the file that was compiled; compile the model again"):
+        dtmm_mlir.load(tmp_path / "out").run(np.zeros(artifact.inputs[0].shape, np.int8))

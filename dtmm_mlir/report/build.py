@@ -119,9 +119,8 @@ def _counted(report: Report, artifact: Artifact, inputs: Any) -> Report:
     from dtmm_mlir.deploy.library import code_sizes
     from dtmm_mlir.deploy.mcu import RECORD
 
+    artifact.check_intact()
     record = json.loads((artifact.dir / RECORD).read_text())
-    if not {"schedule", "persistent_bytes"} <= set(record):
-        raise DtmmError("the artifact is of another version; compile it again.", str(artifact.dir / RECORD))
     schedule = record["schedule"]
     zeros = [np.zeros(spec.shape, spec.dtype) for spec in artifact.inputs]
     case = artifact.cases(zeros if inputs is None else inputs)[0][0]

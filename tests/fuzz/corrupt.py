@@ -43,6 +43,15 @@ def corrupted(draw: st.DrawFn, original: bytes) -> bytes:
 
 
 @st.composite
+def flipped(draw: st.DrawFn, original: bytes) -> bytes:
+    """``original`` with one to three bits flipped anywhere: most often still a well-formed file."""
+    data = bytearray(original)
+    for _ in range(draw(st.integers(1, 3))):
+        data[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
+    return bytes(data)
+
+
+@st.composite
 def damaged_json(draw: st.DrawFn, original: bytes) -> bytes:
     """A JSON text with one to three of its values replaced by others, or left out."""
     value = json.loads(original)

@@ -1,7 +1,9 @@
 """``python -m tests.fuzz.parse KIND COUNT SEED``: reads corrupted files, each in a process of its own with limits.
 
 Prints one JSON object: how often each outcome occurred, and an example of each that must not occur. KIND is ``tflite``,
-``pt2``, ``mlir``, ``mlirbc``, ``manifest``, ``firmware`` or ``plan``.
+``pt2``, ``mlir``, ``mlirbc``, ``manifest``, ``firmware``, ``image``, ``module`` or ``plan``. What is accepted must also
+compute what it says: an artifact and a plan the same as before the damage, a TFLite model what LiteRT's reference
+kernels compute, an exported program what PyTorch does.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 import dtmm_mlir
 from dtmm_mlir.errors import DtmmError
 from tests.conftest import MODELS
-from tests.fuzz.corrupt import corrupted, damaged_json
+from tests.fuzz import litert
+from tests.fuzz.corrupt import corrupted, damaged_json, flipped
 from tests.fuzz.examples import examples_of
 from tests.fuzz.networks import sample
 
@@ -42,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         original, read = _subjects()[kind](Path(folder))
         text = kind in ("manifest", "firmware", "plan")
-        strategy = st.one_of(damaged_json(original), corrupted(original)) if text else corrupted(original)
+        strategy = st.one_of(damaged_json(original) if text else flipped(original), corrupted(original))
         outcomes: Counter[str] = Counter()
         examples: dict[str, str] = {}
         for data in examples_of(strategy, number, count):
@@ -91,12 +95,26 @@ def _outcome(action: Callable[[], Any]) -> tuple[str, str]:
     return "ok", ""
 
 
+class Wrong(Exception):
+    """A corrupted file was accepted, and something else computed than it says."""
+
+
+def _compare(result: Any, expected: Any, tolerance: float = 0.0) -> None:
+    for ours, theirs in zip(result, expected, strict=True):
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, tolerance, tolerance, equal_nan=True):
+            raise Wrong(f"{ours.dtype}{list(ours.shape)} differs from {theirs.dtype}{list(theirs.shape)}")
+
+
+def _host_outputs(path: Path, inputs: Any, **options: Any) -> list[np.ndarray]:
+    return dtmm_mlir.compile(path, **options).execute(inputs).outputs
+
+
 # For each kind: an intact file, and what is done with a corrupted one.
 
 _Subject = tuple[bytes, Callable[[bytes], Any]]
 
 
-def _importer(folder: Path, suffix: str, data: bytes) -> _Subject:
+def _importer(folder: Path, suffix: str, data: bytes, check: Callable[[Path], None] = lambda path: None) -> _Subject:
     path = folder / f"model.{suffix}"
 
     def read(corrupt: bytes) -> None:
@@ -105,12 +123,19 @@ def _importer(folder: Path, suffix: str, data: bytes) -> _Subject:
 
         path.write_bytes(corrupt)
         import_model(path, create_context())
+        check(path)
 
     return data, read
 
 
 def _tflite(folder: Path) -> _Subject:
-    return _importer(folder, "tflite", (MODELS.parent.parent / "tests/models/pads.tflite").read_bytes())
+    def check(path: Path) -> None:
+        reference = litert.outputs(path, seed=1)
+        if reference is not None:
+            _compare(_host_outputs(path, reference[0]), reference[1])
+
+    litert.load()
+    return _importer(folder, "tflite", (MODELS.parent.parent / "tests/models/pads.tflite").read_bytes(), check)
 
 
 def _pt2(folder: Path) -> _Subject:
@@ -118,9 +143,15 @@ def _pt2(folder: Path) -> _Subject:
     import torch_mlir.extras.fx_importer  # noqa: F401
     import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401
 
+    def check(path: Path) -> None:
+        x = torch.linspace(-1, 1, 192).reshape(1, 3, 8, 8)
+        expected = torch.export.load(path).module()(x).detach().numpy()
+        # Sums of float32 depend on their order.
+        _compare(_host_outputs(path, x.numpy()), [expected], tolerance=1e-4)
+
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
     torch.export.save(torch.export.export(model, (torch.zeros(1, 3, 8, 8),)), folder / "intact.pt2")
-    return _importer(folder, "pt2", (folder / "intact.pt2").read_bytes())
+    return _importer(folder, "pt2", (folder / "intact.pt2").read_bytes(), check)
 
 
 def _mlir(folder: Path) -> _Subject:
@@ -159,38 +190,56 @@ def _compiled(folder: Path, target: str) -> Path:
     return folder / "out"
 
 
-def _runner(folder: Path, target: str, name: str) -> _Subject:
-    import numpy as np
-
+def _copier(folder: Path, target: str, name: str, run: Callable[[Path, np.ndarray], list[np.ndarray]]) -> _Subject:
+    """``name`` of an artifact; ``run`` gives the outputs of a copy with that file corrupted."""
     out = _compiled(folder, target)
-    x = np.load(MODELS / "single_conv.npz")["inputs"][0]
+    data = np.load(MODELS / "single_conv.npz")
 
     def read(corrupt: bytes) -> None:
         copy = folder / "copy"
         shutil.copytree(out, copy, dirs_exist_ok=True)
         (copy / name).write_bytes(corrupt)
-        dtmm_mlir.load(copy).execute(x)
+        _compare(run(copy, data["inputs"][0]), [data["expected"][0]])
 
     return (out / name).read_bytes(), read
 
 
+def _run_artifact(folder: Path, x: np.ndarray) -> list[np.ndarray]:
+    return dtmm_mlir.load(folder).execute(x).outputs
+
+
+def _run_record(folder: Path, x: np.ndarray) -> list[np.ndarray]:
+    """Without the checksums, which the record's own checks have to do without in other tools."""
+    from dtmm_mlir.deploy import qemu
+
+    return qemu.run(folder, [[x]]).outputs[0]
+
+
 def _manifest(folder: Path) -> _Subject:
-    return _runner(folder, "host", "manifest.json")
+    return _copier(folder, "host", "manifest.json", _run_artifact)
 
 
 def _firmware(folder: Path) -> _Subject:
-    return _runner(folder, "cortex-m4", "firmware.json")
+    return _copier(folder, "cortex-m4", "firmware.json", _run_record)
+
+
+def _image(folder: Path) -> _Subject:
+    return _copier(folder, "cortex-m4", "firmware.elf", _run_artifact)
+
+
+def _module(folder: Path) -> _Subject:
+    return _copier(folder, "host", "model.vmfb", _run_artifact)
 
 
 def _plan(folder: Path) -> _Subject:
     manifest = json.loads((_compiled(folder, "host") / "manifest.json").read_text())
+    data = np.load(MODELS / "single_conv.npz")
     plan = {"layers": [{"plan": layer["plan"]} for layer in manifest["layers"]]}
 
     def read(corrupt: bytes) -> None:
-        from dtmm_mlir.compiler import ir_after
-
         (folder / "plan.json").write_bytes(corrupt)
-        ir_after(MODELS / "single_conv.tflite", "lower", "cortex-m4", plans=folder / "plan.json")
+        outputs = _host_outputs(MODELS / "single_conv.tflite", data["inputs"][0], plans=folder / "plan.json")
+        _compare(outputs, [data["expected"][0]])
 
     return json.dumps(plan).encode(), read
 
@@ -198,7 +247,7 @@ def _plan(folder: Path) -> _Subject:
 def _subjects() -> dict[str, Callable[[Path], _Subject]]:
     return {
         "tflite": _tflite, "pt2": _pt2, "mlir": _mlir, "mlirbc": _mlirbc, "manifest": _manifest, "firmware": _firmware,
-        "plan": _plan,
+        "image": _image, "module": _module, "plan": _plan,
     }  # fmt: skip
 
 

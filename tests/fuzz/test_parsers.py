@@ -21,13 +21,23 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("tflite", 12), ("pt2", 15), ("mlir", 60), ("mlirbc", 6), ("manifest", 60), ("firmware", 10), ("plan", 9)],
+    [
+        ("tflite", 12),
+        ("pt2", 12),
+        ("mlir", 60),
+        ("mlirbc", 6),
+        ("manifest", 60),
+        ("firmware", 10),
+        ("plan", 9),
+        ("image", 9),
+        ("module", 9),
+    ],
 )
 def test_corrupted_files(kind: str, count: int) -> None:
-    needed = {"tflite": "tflite", "pt2": "torch", "manifest": "tflite", "plan": "tflite"}
+    needed = {"tflite": "tflite", "pt2": "torch", "manifest": "tflite", "module": "tflite", "plan": "tflite"}
     if kind in needed:
         pytest.importorskip(needed[kind])
-    if kind == "firmware" and shutil.which("qemu-system-arm") is None:
+    if kind in ("firmware", "image") and shutil.which("qemu-system-arm") is None:
         pytest.skip("needs qemu-system-arm")
     command = [sys.executable, "-m", "tests.fuzz.parse", kind, str(count), "1"]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
