@@ -41,14 +41,14 @@ enum { ARENA, INPUT, OUTPUT, RESOURCE_COUNT };
 
 static const dtmm_range_t ranges[2] = {{INPUT, 2, 6}, {OUTPUT, 0, 6}};
 static const uint32_t constants[1] = {3};
-static const dtmm_dispatch_t dispatches[1] = {{.ordinal = 0,
-                                               .workgroup_count_x = 3,
-                                               .workgroup_count_y = 2,
-                                               .workgroup_count_z = 1,
-                                               .binding_count = 2,
-                                               .constant_count = 1,
-                                               .bindings = ranges,
-                                               .constants = constants}};
+static dtmm_dispatch_t dispatches[1] = {{.ordinal = 0,
+                                         .workgroup_count_x = 3,
+                                         .workgroup_count_y = 2,
+                                         .workgroup_count_z = 1,
+                                         .binding_count = 2,
+                                         .constant_count = 1,
+                                         .bindings = ranges,
+                                         .constants = constants}};
 static const dtmm_model_t model = {.query = query,
                                    .dispatches = dispatches,
                                    .dispatch_count = 1,
@@ -76,6 +76,7 @@ static void reset(void) {
   resources[ARENA] = arena;
   resources[INPUT] = input;
   resources[OUTPUT] = output;
+  dispatches[0].ordinal = 0;
   arena_size = model.arena_bytes;
   calls = failing_call = library_missing = 0;
 }
@@ -107,6 +108,13 @@ static void check_steps(void) {
   printf("| %d %d %d\n", arena[5], arena[6], arena[7]);
 }
 
+static void check_sums(void) {
+  const uint32_t words[3] = {1, 2, 3};
+  printf("sums %s\n", dtmm_status_text(dtmm_check(words, 3, 6, 10)));
+  printf("wrong_sum %s\n", dtmm_status_text(dtmm_check(words, 3, 7, 10)));
+  printf("wrong_sum_of_sums %s\n", dtmm_status_text(dtmm_check(words, 3, 6, 11)));
+}
+
 int main(void) {
   for (int i = 0; i < 64; ++i) {
     input[i] = (uint8_t)i;
@@ -127,12 +135,14 @@ int main(void) {
   CASE("imports", library.imports.count = 1);
   CASE("library_constants", library.constants.count = 1);
   CASE("export_count", library.exports.count = 3);
+  CASE("ordinal", dispatches[0].ordinal = 2);
   CASE("binding_count", attributes[0].binding_count = 3);
   CASE("constant_count", attributes[0].constant_count = 0);
   CASE("local_memory", attributes[0].local_memory_pages = 2);
   CASE("failing_dispatch", failing_call = 4);
   printf("stopped after %d calls\n", calls);
   printf("unknown %s\n", dtmm_status_text((dtmm_status_t)99));
+  check_sums();
   check_steps();
   return 0;
 }
