@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,16 +110,69 @@ def test_no_warnings(target: Target, model: tuple[Path, list[Realized]]) -> None
     subprocess.run(command, check=True)
 
 
-@pytest.mark.skipif(shutil.which("cppcheck") is None, reason="needs cppcheck")
+def _analyser(name: str) -> str:
+    """The program of that name, from a Python package or the system."""
+    beside = Path(sys.executable).with_name(name)
+    path = str(beside) if beside.exists() else shutil.which(name)
+    if path is None:
+        pytest.skip(f"needs {name}")
+    return path
+
+
+def _schedule(folder: Path) -> Path:
+    """The generated C without the weights, which take analysers long to read."""
+    text = (folder / "model.c").read_text().rsplit("\nstatic const uint32_t constants_0", 1)[0]
+    (folder / "schedule.c").write_text(text)
+    return folder / "schedule.c"
+
+
+def _definitions(folder: Path) -> list[str]:
+    includes = [f"-I{path}" for path in (RUNTIME / "include", RUNTIME / "boards/common", folder)]
+    return [*includes, '-DDTMM_HEADER="model.h"', "-DDTMM_NAME=model", "-DDTMM_PREFIX=MODEL"]
+
+
 def test_cppcheck(model: tuple[Path, list[Realized]]) -> None:
     folder, _ = model
-    text = (folder / "model.c").read_text().rsplit("\nstatic const uint32_t constants_0", 1)[0]
-    (folder / "schedule.c").write_text(text)  # without the weights, which take long to read
-    command = ["cppcheck", "--quiet", "--std=c11", "--error-exitcode=1", "--enable=warning,portability,performance"]
-    suppressed = ["--suppress=missingIncludeSystem", "--inline-suppr"]
-    sources = [folder / "schedule.c", *sorted(RUNTIME.glob("src/*.c")), *sorted(RUNTIME.glob("boards/*/*.c"))]
-    board = f"-I{RUNTIME}/boards/common"
-    defines = ['-DDTMM_HEADER="model.h"', "-DDTMM_NAME=model", "-DDTMM_PREFIX=MODEL"]
-    command += [*suppressed, f"-I{RUNTIME}/include", f"-I{folder}", board, *defines, *map(str, sources)]
-    child = subprocess.run(command, capture_output=True, text=True)
+    boards = [path for path in RUNTIME.glob("boards/*/*.c") if path.name != "request.c"]  # which is all assembly
+    sources = [_schedule(folder), *sorted(RUNTIME.glob("src/*.c")), *sorted(boards)]
+    command = [_analyser("cppcheck"), "--quiet", "--std=c11", "--error-exitcode=1", "--inline-suppr"]
+    command += ["--enable=warning,portability,performance", "--suppress=missingIncludeSystem"]
+    child = subprocess.run([*command, *_definitions(folder), *map(str, sources)], capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
+
+
+def _clang_tidy(sources: list[Path], flags: list[str], but: str = "") -> subprocess.CompletedProcess[str]:
+    """``but``: checks to leave out besides those that the configuration does."""
+    configuration = f"--config-file={Path(__file__).parent.parent.parent / '.clang-tidy'}"
+    command = [_analyser("clang-tidy"), "--quiet", configuration, f"--checks={but}", *map(str, sources), "--"]
+    return subprocess.run([*command, "-std=c11", *flags], capture_output=True, text=True)
+
+
+BOARD_NEEDS = (
+    "-portability-no-assembler,"  # start-up code sets up the processor
+    "-bugprone-reserved-identifier,-cert-dcl37-c,-cert-dcl51-cpp,"  # symbols of linker scripts
+    "-misc-use-internal-linkage,"  # and for them, and marks that a counter looks for
+    "-clang-analyzer-core.FixedAddressDereference"  # registers
+)
+
+
+@pytest.mark.parametrize(
+    ("sources", "flags", "but"),
+    [
+        ("src/*.c", [], ""),
+        ("boards/common/*.c", [], BOARD_NEEDS),
+        ("boards/cortex-m/*.c", ["--target=thumbv8.1m.main-none-eabi", "-ffreestanding"], BOARD_NEEDS),
+        ("boards/riscv/*.c", ["--target=riscv32-none-elf", "-ffreestanding"], BOARD_NEEDS),
+    ],
+)
+def test_clang_tidy(sources: str, flags: list[str], but: str, model: tuple[Path, list[Realized]]) -> None:
+    folder, _ = model
+    generated = [] if but else [_schedule(folder)]
+    paths = [*generated, *sorted(RUNTIME.glob(sources))]
+    child = _clang_tidy(paths, [*flags, *_definitions(folder)], but)
+    assert child.returncode == 0, child.stdout
+
+
+def test_clang_tidy_finds_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "bad.c").write_text("int bad(int *p) { int *q = 0; return p ? *q : 0; }\n")
+    assert "clang-analyzer-core.NullDereference" in _clang_tidy([tmp_path / "bad.c"], []).stdout

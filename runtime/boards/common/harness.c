@@ -22,7 +22,7 @@
 
 #define INPUT_COUNT MODEL_MACRO(_INPUT_COUNT)
 #define OUTPUT_COUNT MODEL_MACRO(_OUTPUT_COUNT)
-#define ALIGN_UP(bytes) (((bytes) + DTMM_ALIGNMENT - 1u) / DTMM_ALIGNMENT * DTMM_ALIGNMENT)
+#define ALIGN_UP(bytes) (((size_t)(bytes) + DTMM_ALIGNMENT - 1u) / DTMM_ALIGNMENT * DTMM_ALIGNMENT)
 #define ALIGNED __attribute__((aligned(DTMM_ALIGNMENT)))
 
 static const uint32_t input_bytes[INPUT_COUNT] = MODEL_MACRO(_INPUT_BYTES);

@@ -19,7 +19,7 @@ void Fault_Handler(void);
 /* Runs before the floating-point and vector unit is on, so it may not use their registers. */
 __attribute__((target("general-regs-only"), noreturn)) void Reset_Handler(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
-  CPACR |= 0xfu << 20; /* full access to coprocessors 10 and 11 */
+  CPACR |= 0xf00000u; /* full access to coprocessors 10 and 11 */
   __asm__ volatile("dsb\n\tisb" ::: "memory");
 #endif
 #if __ARM_ARCH >= 8 && __ARM_ARCH_ISA_THUMB == 2

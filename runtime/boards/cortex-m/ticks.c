@@ -4,7 +4,7 @@
 #define SYST_RVR (*(volatile uint32_t *)0xe000e014u)
 #define SYST_CVR (*(volatile uint32_t *)0xe000e018u)
 #define SYST_ENABLE 5u          /* counts the processor's clock, no interrupt */
-#define SYST_WRAPPED (1u << 16) /* since the counter was cleared */
+#define SYST_WRAPPED 0x10000u /* since the counter was cleared */
 #define SYST_MAXIMUM 0xffffffu
 
 void ticks_start(void) {

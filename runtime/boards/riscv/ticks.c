@@ -11,7 +11,7 @@ static uint64_t retired(void) {
     high = CSR_READ("minstreth");
     low = CSR_READ("minstret");
   } while (high != CSR_READ("minstreth"));
-  return (uint64_t)high << 32 | low;
+  return (uint64_t)high << 32u | low;
 }
 
 void ticks_start(void) { start = retired(); }
