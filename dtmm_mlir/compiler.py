@@ -242,9 +242,10 @@ class _Job:
         return [*dump, *self.iree_flags]
 
     def write_manifest(self, lowering: _Lowering, sizes: dict[str, Any], folder: Path) -> None:
+        compilers = [] if self.target.is_host or self.compile_to else [f"{self.target.cross_prefix}gcc"]
         manifest = {
             "schema_version": SCHEMA_VERSION,
-            "tools": tool_versions(),
+            "tools": tool_versions(*compilers),
             "target": self.target.name,
             "model": identify(self.model),
             "entry": lowering.entry_name,

@@ -12,6 +12,7 @@ from typing import Any
 
 from iree.compiler import ir
 
+from dtmm_mlir.deploy.tools import program_version
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import PACKED_CONV, Geometry, PackedConvView
 from dtmm_mlir.dialect.plan import Plan
@@ -121,10 +122,11 @@ def shape_entry(g: Geometry) -> dict[str, Any]:
     }
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of what made an artifact."""
+def tool_versions(*programs: str) -> dict[str, str]:
+    """Versions of what made an artifact: the packages, and what ``programs`` say of themselves."""
     packages = ("dtmm-mlir", "iree-base-compiler", "iree-base-runtime")
-    return {name: metadata.version(name) for name in packages}
+    versions = {name: metadata.version(name) for name in packages}
+    return versions | {name: program_version(name) or "unknown" for name in programs}
 
 
 def _layer(conv: PackedConvView) -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""The same model makes the same bytes, whatever the hash seed, the working directory and the place of the output."""
+"""The same model makes the same bytes, whatever the hash seed, the working directory, the place and the machine.
+
+``python -m tests.test_reproducible`` writes ``artifacts.json`` anew, after a change of what is compiled.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +18,14 @@ import pytest
 
 import dtmm_mlir
 import dtmm_mlir.targets
-from tests.conftest import program
+from tests.conftest import MODELS, program
+
+RECORD = Path(__file__).with_name("artifacts.json")
+RECORDED = {
+    "single_conv": MODELS / "single_conv.tflite",
+    "mobile": Path(__file__).parent / "models" / "mobile.tflite",
+}
+CHIPS = ("cortex-m55", "cortex-m4", "cortex-m0plus", "riscv32")
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -39,6 +51,26 @@ def test_artifacts(target: str, models: Path, tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
+def _record(target: str, model: Path, folder: Path) -> dict[str, object]:
+    """What made the artifact, and one checksum for all of it: its manifest has those of all its files."""
+    artifact = dtmm_mlir.compile(model, target, out=folder)
+    manifest = hashlib.sha256((artifact.dir / "manifest.json").read_bytes()).hexdigest()
+    return {"tools": artifact.manifest["tools"], "manifest": manifest}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("target", CHIPS)
+def test_artifacts_of_another_machine(target: str, name: str, tmp_path: Path) -> None:
+    """Those recorded once; other versions of the tools may make others."""
+    compiler = f"{dtmm_mlir.targets.get_target(target).cross_prefix}gcc"
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    recorded, made = json.loads(RECORD.read_text())[target][name], _record(target, RECORDED[name], tmp_path / "out")
+    if made["tools"] != recorded["tools"]:
+        pytest.skip(f"recorded with {recorded['tools']}")
+    assert made == recorded, "if the change is meant, record it: python -m tests.test_reproducible"
+
+
 def test_no_artifact_names_a_place_of_this_machine(models: Path, tmp_path: Path) -> None:
     """Compiled by its absolute path, a model leaves no trace of it but the one in its locations."""
     shutil.copy(models / "single_conv.tflite", tmp_path)
@@ -55,3 +87,16 @@ def test_results(single_conv: dtmm_mlir.Artifact, single_conv_data: dict[str, np
     x = single_conv_data["inputs"][:1]
     outputs = single_conv.run(np.repeat(x, 1000, axis=0))
     assert (outputs == single_conv_data["expected"][0]).all()
+
+
+def _write() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "out")
+        records = {
+            target: {name: _record(target, model, place) for name, model in RECORDED.items()} for target in CHIPS
+        }
+    RECORD.write_text(json.dumps(records, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    _write()
