@@ -30,6 +30,10 @@ test: setup ## Run all tests, a file at a time on each processor
 fuzz: setup ## Try random networks on host and in QEMU for MINUTES=10
 	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
+.PHONY: coverage
+coverage: setup ## Run all tests and tell which lines and branches of the Python sources none reaches
+	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term-missing:skip-covered $(PYTEST_FLAGS)
+
 .PHONY: bench
 bench: setup ## Instructions beside CMSIS-NN's and DTMM's, then host milliseconds beside LiteRT's and stock IREE's
 	@$(BIN)/python benchmarks/instructions.py $(BENCH_FLAGS)

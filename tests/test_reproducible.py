@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -53,7 +54,8 @@ def test_artifacts(target: str, models: Path, tmp_path: Path) -> None:
 
 def _record(target: str, model: Path, folder: Path) -> dict[str, object]:
     """What made the artifact, and one checksum for all of it: its manifest has those of all its files."""
-    artifact = dtmm_mlir.compile(model, target, out=folder)
+    with contextlib.chdir(model.parent):  # locations name the file as it was given
+        artifact = dtmm_mlir.compile(model.name, target, out=folder)
     manifest = hashlib.sha256((artifact.dir / "manifest.json").read_bytes()).hexdigest()
     return {"tools": artifact.manifest["tools"], "manifest": manifest}
 

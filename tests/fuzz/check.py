@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 
 import dtmm_mlir
 from dtmm_mlir.errors import DtmmError
+from tests.fuzz import litert, tflite
 from tests.fuzz.networks import Network, Node
 from tests.fuzz.realize import build_module, realize
 
-TARGETS = ("host", "cortex-m55", "cortex-m4", "cortex-m0plus")
+LITERT = "litert"
+TARGETS = ("host", "cortex-m55", "cortex-m4", "cortex-m0plus", *([LITERT] if litert.INSTALLED else []))
 REGRESSIONS = Path(__file__).with_name("regressions")
 
 
@@ -56,11 +59,16 @@ def failures(networks: Sequence[Network], target: str) -> list[Failure]:
     """The networks that ``target`` does not compute as the reference does.
 
     All of them are one model. Where that cannot be compiled or run, its halves are, down to single networks.
+
+    Args:
+        target: of the compiler, against plain numpy; or ``litert``: as a TFLite model on the host, against LiteRT's
+            reference kernels.
     """
-    realized = [realize(network, f"n{i}") for i, network in enumerate(networks)]
+    networks = [network for network in networks if target != LITERT or tflite.representable(network)]
+    if not networks:
+        return []
     try:
-        artifact = dtmm_mlir.compile(build_module(realized), target=target)
-        results = artifact.run([r.x for r in realized])
+        pairs = _against_litert(networks) if target == LITERT else _against_numpy(networks, target)
     except DtmmError as error:
         if len(networks) == 1:
             refused = "computes nothing" in error.message  # all that reaches its result is constant
@@ -68,11 +76,29 @@ def failures(networks: Sequence[Network], target: str) -> list[Failure]:
         half = len(networks) // 2
         return failures(networks[:half], target) + failures(networks[half:], target)
     found = []
-    for network, r, result in zip(networks, realized, results if isinstance(results, list) else [results], strict=True):
-        if result.dtype != r.expected.dtype or not np.array_equal(result, r.expected):
-            wrong = int((result != r.expected).sum())
+    for network, (result, expected) in zip(networks, pairs, strict=True):
+        if result.dtype != expected.dtype or not np.array_equal(result, expected):
+            wrong = int((result != expected).sum())
             found.append(Failure(network, target, f"{wrong} of {result.size} values differ"))
     return found
+
+
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+"""Of each network, the result and what it should be."""
+
+
+def _against_numpy(networks: Sequence[Network], target: str) -> Pairs:
+    realized = [realize(network, f"n{i}") for i, network in enumerate(networks)]
+    results = dtmm_mlir.compile(build_module(realized), target=target).execute([r.x for r in realized]).outputs
+    return [(result, r.expected) for r, result in zip(realized, results, strict=True)]
+
+
+def _against_litert(networks: Sequence[Network]) -> Pairs:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(tflite.write(networks))
+        inputs, expected = litert.run(path, seed=networks[0].seed)
+        return list(zip(dtmm_mlir.compile(path).execute(inputs).outputs, expected, strict=True))
 
 
 def shrink(failure: Failure, attempts: int = 40) -> Failure:

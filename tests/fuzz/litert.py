@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,35 @@ def load() -> None:
         import ai_edge_litert.interpreter  # noqa: F401
 
 
-def outputs(path: Path, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-    """Random inputs of the model, and what it makes of them; ``None`` where LiteRT refuses the model or crashes."""
+Arrays = list[np.ndarray]
+
+
+def run(path: Path, seed: int) -> tuple[Arrays, Arrays]:
+    """Random inputs of the model, and what the reference kernels make of them."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    random = np.random.default_rng(seed)
+    reference = OpResolverType.BUILTIN_REF
+    interpreter = Interpreter(model_content=path.read_bytes(), experimental_op_resolver_type=reference)
+    interpreter.allocate_tensors()
+    inputs = [_values(detail, random) for detail in interpreter.get_input_details()]
+    for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(detail["index"], value)
+    interpreter.invoke()
+    return inputs, [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+
+
+def try_run(path: Path, seed: int) -> tuple[Arrays, Arrays] | None:
+    """As ``run``, in a child process; ``None`` where LiteRT refuses the model or crashes."""
     if not INSTALLED:
         return None
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            inputs, outputs = run(path, seed)
             buffer = io.BytesIO()
-            np.savez(buffer, *_run(path, np.random.default_rng(seed)))
+            np.savez(buffer, len(inputs), *inputs, *outputs)
             with os.fdopen(writer, "wb") as file:
                 file.write(buffer.getvalue())
         finally:
@@ -40,24 +58,8 @@ def outputs(path: Path, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]] 
     os.waitpid(child, 0)
     if not data:
         return None
-    arrays = list(np.load(io.BytesIO(data)).values())
-    count = int(arrays[0])
-    return arrays[1 : 1 + count], arrays[1 + count :]
-
-
-def _run(path: Path, random: np.random.Generator) -> Sequence[Any]:
-    """The number of inputs, the inputs, the outputs."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    reference = OpResolverType.BUILTIN_REF
-    interpreter = Interpreter(model_content=path.read_bytes(), experimental_op_resolver_type=reference)
-    interpreter.allocate_tensors()
-    inputs = [_values(detail, random) for detail in interpreter.get_input_details()]
-    for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
-        interpreter.set_tensor(detail["index"], value)
-    interpreter.invoke()
-    results = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
-    return [len(inputs), *inputs, *results]
+    count, *arrays = np.load(io.BytesIO(data)).values()
+    return arrays[: int(count)], arrays[int(count) :]
 
 
 def _values(detail: Any, random: np.random.Generator) -> np.ndarray:
