@@ -11,6 +11,7 @@ from iree.compiler import ir
 from dtmm_mlir.dialect.constants import constant, walk
 from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.reference import requantize
 from dtmm_mlir.passes.base import Pass, PassError
 from dtmm_mlir.passes.cleanup import erase_unused
 from dtmm_mlir.passes.runs import cover
@@ -118,11 +119,7 @@ def settle_constant(bias: np.ndarray, rescale: Rescale, empty: np.ndarray) -> tu
         bias: [F] i32, all that the sums of empty filters are.
         empty: [F] bool.
     """
-    shift = rescale.shift.astype(np.int64)
-    rounding = np.int64(1) << (shift - 1)
-    if rescale.rounding == "double":
-        rounding += np.where(shift > 31, np.where(bias >= 0, 1 << 30, -(1 << 30)), 0)
-    results = (bias.astype(np.int64) * rescale.multiplier + rounding) >> shift
+    results = requantize(bias, replace(rescale, output_zero_point=0))
     quadruple = 4 * np.clip(results, -_SATURATED, _SATURATED)
     settled = replace(
         rescale,
