@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -34,8 +35,14 @@ _MOST_FILTERS = 0.75
 """Share of a group's filters that is removed at most."""
 _MOST_IMPORTANCE = 0.8
 """Share of a layer's importance that its filterlets lose at most."""
-_FIRST = (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.55, 0.4)
-"""Shares of the whole importance that a search begins with."""
+_FIRST_SHARES = {
+    "both": (1.0, 0.9, 0.75, 0.5),
+    "filterlets": (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.55, 0.4),
+    "filters": (1.0,),
+}
+"""By method, shares of the whole importance that filterlets keep where a search begins."""
+_FIRST_RATES = (0.0, 0.2, 0.4, 0.55, 0.65, 0.72)
+"""Shares of all groups' filters that are removed where a search begins."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -72,7 +79,7 @@ class Space:
     def __init__(
         self, recipe: Recipe, predictor: Predictor, scores: Mapping[str, np.ndarray], kind: Importance, method: Method
     ) -> None:
-        self.recipe, self.predictor, self.kind = recipe, predictor, kind
+        self.recipe, self.predictor, self.kind, self.method = recipe, predictor, kind, method
         self._model, self._example = recipe.model(), recipe.example()
         self._twin = copy.deepcopy(self._model)
         for name, array in scores.items():
@@ -84,8 +91,7 @@ class Space:
 
     def build(self, candidate: Candidate) -> tuple[nn.Module, dict[str, np.ndarray]]:
         """The network without the candidate's filters, and the masks of its filterlets, not applied yet."""
-        model, twin = copy.deepcopy(self._model), copy.deepcopy(self._twin)
-        remove_filters(model, twin, self._example, candidate.filters, self.kind)
+        model, twin = self._without(candidate.filters)
         masks = {}
         for layer in find_layers(model, self._example):
             lost = candidate.lost.get(layer.name, 0.0)
@@ -101,17 +107,28 @@ class Space:
         return self.predictor(model, self._example, masks)
 
     def first(self) -> list[dict[str, float]]:
-        """Parameters to begin with: importance given up where that saves most, or filters at one rate."""
-        layers = [layer for layer in self.predictor.layers if f"lost/{layer.name}" in self.most]
-        scores = {layer.name: self._importance(self._twin, layer.name) for layer in layers}
-        found = []
-        for share in _FIRST:
-            point = {name: 0.0 if layers else (1 - share) * most for name, most in self.most.items()}
-            if layers and share < 1:
-                chosen = choose_shares(scores, share, layers, self.predictor.costs)
-                point |= {f"lost/{name}": min(1 - kept, _MOST_IMPORTANCE) for name, kept in chosen.items()}
-            found.append(point)
-        return found
+        """Parameters to begin with, from little pruning to much: filters at one rate in all groups, of what is left
+        importance where giving it up saves most."""
+        shares = _FIRST_SHARES[self.method]
+        rates = _FIRST_RATES if self.method != "filterlets" else (0.0,)
+        steps = sorted(product(range(len(rates)), range(len(shares))), key=sum)
+        return [self._point(rates[rate], shares[share]) for rate, share in steps]
+
+    def _point(self, rate: float, share: float) -> dict[str, float]:
+        point = {name: rate if name.startswith("filters/") else 0.0 for name in self.most}
+        if share < 1:
+            model, twin = self._without(Candidate.of(point).filters)
+            layers = [layer for layer in find_layers(model, self._example) if f"lost/{layer.name}" in self.most]
+            scores = {layer.name: self._importance(twin, layer.name) for layer in layers}
+            kept = choose_shares(scores, share, layers, self.predictor.costs)
+            point |= {f"lost/{name}": min(1 - each, _MOST_IMPORTANCE) for name, each in kept.items()}
+        return point
+
+    def _without(self, rates: Mapping[str, float]) -> tuple[nn.Module, nn.Module]:
+        """The network without some of its filters, and its twin that holds contributions in place of weights."""
+        model, twin = copy.deepcopy(self._model), copy.deepcopy(self._twin)
+        remove_filters(model, twin, self._example, rates, self.kind)
+        return model, twin
 
     def smallest(self) -> Cost:
         """The cost of the most that the search would prune."""
