@@ -26,7 +26,7 @@ from dtmm_mlir.pruning.importance import Importance, contributions
 from dtmm_mlir.pruning.layers import find_layers
 from dtmm_mlir.pruning.masks import apply_masks, bake, masks_of
 from dtmm_mlir.pruning.recipe import Recipe
-from dtmm_mlir.pruning.scheduler import Candidate, Method, Sampler, Space, search
+from dtmm_mlir.pruning.scheduler import Candidate, Method, Sampler, Space, front, none_within, search
 from dtmm_mlir.pruning.stages import Stages
 from dtmm_mlir.quantization import quantize_int8
 from dtmm_mlir.targets import get_target
@@ -145,10 +145,13 @@ class _Run:
 
     def _find(self) -> dict[str, Any]:
         """Searches and measures until a network keeps the budget; a miss makes the next search aim lower."""
-        budget, tried = self.settings.budget, []
+        budget, tried = self.settings.budget, list[dict[str, Any]]()
         aim = budget
         for round in range(_ROUNDS):
-            trials = self._search(aim, f"{round}")
+            searched = self._search(aim, f"{round}")
+            trials = front(searched)
+            if not trials and not tried:
+                raise none_within(searched, aim)
             if not trials:
                 break
             found = self._cheapest(trials) if budget.without_limits() else self._most_accurate(trials)
@@ -257,8 +260,6 @@ class _Run:
         }
 
     def _missed(self, outcomes: list[Outcome]) -> DtmmError:
-        if not outcomes:
-            return DtmmError("none of the candidates meets the budget; allow more trials, or raise the budget.")
         best = max(outcomes, key=lambda outcome: (self.settings.budget.allows(outcome.cost), outcome.metric))
         return DtmmError(
             f"no network within the budget and {self.settings.budget.drop} points of {self.dense.metric:.2f} was "

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -161,7 +161,7 @@ def search(
         name: of the study.
 
     Returns:
-        The trials within the budget that no other one beats in both values, fewest instructions first.
+        All trials; ``front`` picks the best of them.
 
     Raises:
         DtmmError: no network that the search could find meets the budget.
@@ -171,13 +171,14 @@ def search(
         storage=storage, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
     )
     if not study.trials:
-        for point in space.first():
+        smallest = [] if budget.without_limits() else [space.most]  # which is known to be within
+        for point in [*smallest, *space.first()]:
             study.enqueue_trial(point, skip_if_exists=True)
     while (done := len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))) < trials:
         progress(f"trial {done + 1} of {trials}")
         study.sampler = _sampler(sampler, seed * 1_000_003 + done)
         study.optimize(lambda trial: _evaluate(trial, space, budget, effort, seed), n_trials=1)
-    return front(study.get_trials(states=[TrialState.COMPLETE]))
+    return study.get_trials(states=[TrialState.COMPLETE])
 
 
 def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -212,17 +213,30 @@ def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True)
 
 
+def none_within(trials: Sequence[FrozenTrial], budget: Budget) -> DtmmError:
+    """What to say where no trial is within the budget."""
+    costs = [Cost(**trial.user_attrs["cost"]) for trial in trials]
+    nearest = min(costs, key=lambda cost: max(budget.excess(cost).values()))
+    return DtmmError(
+        f"none of {len(trials)} candidates meets the budget ({_limits(budget, budget)}); the nearest is predicted to "
+        f"take {_limits(budget, nearest)}. Allow more trials, or raise the budget."
+    )
+
+
 def _reject_impossible(space: Space, budget: Budget) -> None:
     least = space.smallest()
     if budget.allows(least):
         return
-    asked = ", ".join(f"{value:,} {_UNITS[name]}" for name, value in budget.limits().items())
-    nearest: dict[str, Any] = vars(least)
-    possible = ", ".join(f"{nearest[name]:,} {_UNITS[name]}" for name in budget.limits())
     raise DtmmError(
-        f"the budget ({asked}) cannot be met by pruning this network: with as much pruned as the search would, it is "
-        f"predicted to take {possible}. Raise the budget to that or more, or begin with a smaller network."
+        f"the budget ({_limits(budget, budget)}) cannot be met by pruning this network: with as much pruned as the "
+        f"search would, it is predicted to take {_limits(budget, least)}. Raise the budget to that or more, or begin "
+        "with a smaller network."
     )
+
+
+def _limits(budget: Budget, amounts: Budget | Cost) -> str:
+    """Of what ``budget`` limits, the ``amounts`` in words."""
+    return ", ".join(f"{getattr(amounts, name):,} {_UNITS[name]}" for name in budget.limits())
 
 
 _UNITS = {"instructions": "instructions", "flash": "bytes of flash", "ram": "bytes of RAM"}

@@ -24,7 +24,7 @@ from dtmm_mlir.errors import DtmmError  # noqa: E402
 from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, masks_of, prune  # noqa: E402
 from dtmm_mlir.pruning.cost import Cost, Predictor  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions  # noqa: E402
-from dtmm_mlir.pruning.scheduler import METHODS, SAMPLERS, Candidate, Space, search  # noqa: E402
+from dtmm_mlir.pruning.scheduler import METHODS, SAMPLERS, Candidate, Space, front, none_within, search  # noqa: E402
 from dtmm_mlir.targets import get_target  # noqa: E402
 
 M55 = get_target("cortex-m55")
@@ -62,7 +62,7 @@ def test_search_keeps_the_budget_and_resumes(recipe: ImageClassifier, tmp_path: 
             found = search(
                 space_of(recipe), budget, trials, effort=0, seed=3, storage=storage, name="s", sampler=sampler
             )
-        fronts.append([(trial.values, trial.params) for trial in found])
+        fronts.append([(trial.values, trial.params) for trial in front(found)])
     assert fronts[0] == fronts[1]
     assert fronts[0]
     assert all(values[1] <= budget.instructions for values, _ in fronts[0])
@@ -89,6 +89,22 @@ def test_impossible_budget_names_the_nearest(recipe: ImageClassifier, tmp_path: 
             storage=f"sqlite:///{tmp_path}/s.db",
             name="s",
         )
+
+
+def test_a_budget_that_no_candidate_meets_names_the_nearest(recipe: ImageClassifier, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db"
+    trials = search(space_of(recipe), Budget(), 3, effort=0, seed=0, storage=storage, name="s")
+    least = min(int(trial.values[1]) for trial in trials)
+    told = str(none_within(trials, Budget(instructions=least - 1)))
+    assert "none of 3 candidates meets the budget" in told
+    assert f"the nearest is predicted to take {least:,} instructions" in told
+
+
+def test_what_fits_for_sure_is_tried_first(recipe: ImageClassifier, tmp_path: Path) -> None:
+    """So that a budget just above the least is met by a single trial."""
+    space = space_of(recipe)
+    budget, storage = Budget(instructions=space.smallest().instructions), f"sqlite:///{tmp_path}/s.db"
+    assert front(search(space, budget, 1, effort=0, seed=0, storage=storage, name="s"))
 
 
 def test_candidate_of_parameters() -> None:
