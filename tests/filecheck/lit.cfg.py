@@ -13,3 +13,4 @@ config.excludes = ["Inputs"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = lit_config.params.get("out", os.path.join(config.test_source_root, "Output"))
 config.environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+config.environment.update({name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")})
