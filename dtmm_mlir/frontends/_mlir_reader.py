@@ -1,19 +1,19 @@
-"""Reads MLIR bytecode as a program of its own: ``FILE``.
+"""Reads MLIR bytecode as a program of its own: ``FILE COPY``.
 
-MLIR's reader is native code that trusts much of what it reads. Here a crash is an exit code; what it merely rejects is
-no matter of this program, as the caller meets it again and words it better.
+MLIR's reader is native code that trusts much of what it reads. Here a crash is an exit code. A module that is valid is
+written to COPY; an error in words is printed as a JSON object, with exit code 1.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import resource
 import sys
 from pathlib import Path
 
-from iree.compiler import ir
-
 from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.errors import DtmmError
+from dtmm_mlir.frontends.mlir import damaged, read
 
 _LEAST = 1 << 30
 _PER_BYTE = 64
@@ -22,9 +22,21 @@ _PER_BYTE = 64
 
 def main() -> None:
     """Reads the file that the arguments name, and ends."""
-    _limit_memory(Path(sys.argv[1]).stat().st_size)
-    with contextlib.suppress(ir.MLIRError, RuntimeError, UnicodeDecodeError):
-        ir.Module.parseFile(sys.argv[1], create_context()).operation.verify()
+    path, copy = map(Path, sys.argv[1:])
+    _limit_memory(path.stat().st_size)
+    try:
+        module = read(path, create_context())
+        with copy.open("wb") as file:
+            module.operation.write_bytecode(file)
+    except DtmmError as error:
+        _refuse(error)
+    except MemoryError:
+        _refuse(damaged(path, "reading it takes too much memory"))
+
+
+def _refuse(error: DtmmError) -> None:
+    print(json.dumps({"message": error.message, "where": error.where}))
+    sys.exit(1)
 
 
 def _limit_memory(size: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from iree.compiler import ir
@@ -22,7 +24,8 @@ def import_mlir(path: Path, context: ir.Context, entry: str | None = None) -> ir
     """Reads a ``.mlir`` or ``.mlirbc`` file: linalg, tosa, torch or filterlet ops on tensors of static shape.
 
     Args:
-        path: text or bytecode. Bytecode is first read in a child process: damaged files can crash the native reader.
+        path: text or bytecode. Bytecode is read by a child process, because damaged files can crash the native reader;
+            what the child writes is read here.
         context: from ``create_context``.
         entry: the function to compile; by default the only public one, or ``main``.
 
@@ -30,32 +33,49 @@ def import_mlir(path: Path, context: ir.Context, entry: str | None = None) -> ir
         DtmmError: the file does not parse or verify, has no such function, or dynamic shapes; names the location.
     """
     with path.open("rb") as file:
-        if file.read(len(_BYTECODE)) == _BYTECODE:
-            _try_in_child(path)
+        is_bytecode = file.read(len(_BYTECODE)) == _BYTECODE
+    module = _read_in_child(path, context) if is_bytecode else read(path, context)
+    keep_only(module, find_entry(module, entry, str(path)))
+    reject_dynamic_shapes(module)
+    return module
+
+
+def read(path: Path, context: ir.Context) -> ir.Module:
+    """The verified module in a file.
+
+    Raises:
+        DtmmError: the file does not parse or verify.
+    """
     try:
         module = ir.Module.parseFile(str(path), context)
         verify(module)
-        keep_only(module, find_entry(module, entry, str(path)))
     except ir.MLIRError as error:
         raise to_error(error, "this is not valid MLIR") from None
     except UnicodeDecodeError:
         raise DtmmError("the file is neither MLIR bytecode nor UTF-8 text.", where=str(path)) from None
     except RuntimeError:  # the bindings', for a name or message that is not UTF-8
-        raise _damaged(path, "a text in it is not UTF-8") from None
-    reject_dynamic_shapes(module)
+        raise damaged(path, "a text in it is not UTF-8") from None
     return module
 
 
-def _try_in_child(path: Path) -> None:
-    """Raises DtmmError where reading the file kills the process that does it, or takes for ever."""
-    command = [sys.executable, "-m", "dtmm_mlir.frontends._mlir_reader", str(path)]
-    try:
-        child = subprocess.run(command, capture_output=True, timeout=_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise _damaged(path, f"reading it takes more than {_SECONDS:g} s") from None
-    if child.returncode < 0:
-        raise _damaged(path, f"MLIR's reader crashed (signal {-child.returncode})")
+def _read_in_child(path: Path, context: ir.Context) -> ir.Module:
+    """As ``read``; raises DtmmError also where that kills the process that does it, or takes for ever."""
+    with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
+        copy = Path(folder, "module.mlirbc")
+        command = [sys.executable, "-m", "dtmm_mlir.frontends._mlir_reader", str(path), str(copy)]
+        try:
+            child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise damaged(path, f"reading it takes more than {_SECONDS:g} s") from None
+        if child.returncode < 0:
+            raise damaged(path, f"MLIR's reader crashed (signal {-child.returncode})")
+        if child.returncode > 0 and not child.stdout:
+            raise DtmmError(f"MLIR's reader cannot be started: {child.stderr.strip().splitlines()[-1:]}.", str(path))
+        if child.returncode > 0:
+            raise DtmmError(**json.loads(child.stdout))
+        return ir.Module.parseFile(str(copy), context)
 
 
-def _damaged(path: Path, reason: str) -> DtmmError:
+def damaged(path: Path, reason: str) -> DtmmError:
+    """The error to raise for a file that nobody could have written on purpose."""
     return DtmmError(f"the MLIR file is damaged: {reason}; export it again.", where=str(path))
