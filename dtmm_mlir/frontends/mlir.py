@@ -70,7 +70,8 @@ def _read_in_child(path: Path, context: ir.Context) -> ir.Module:
         if child.returncode < 0:
             raise damaged(path, f"MLIR's reader crashed (signal {-child.returncode})")
         if child.returncode > 0 and not child.stdout:
-            raise DtmmError(f"MLIR's reader cannot be started: {child.stderr.strip().splitlines()[-1:]}.", str(path))
+            reason = " ".join(child.stderr.split())[-300:]
+            raise DtmmError(f"MLIR's reader cannot be started: {reason}", where=str(path))
         if child.returncode > 0:
             raise DtmmError(**json.loads(child.stdout))
         return ir.Module.parseFile(str(copy), context)
