@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +60,7 @@ def damaged_json(draw: st.DrawFn, original: bytes) -> bytes:
         places = list(_places(value))
         holder, key = draw(st.sampled_from(places))
         if draw(st.integers(0, 3)):
-            holder[key] = draw(st.sampled_from(_VALUES))
+            holder[key] = copy.deepcopy(draw(st.sampled_from(_VALUES)))  # later damage may change a list
         else:
             del holder[key]
     return json.dumps(value).encode()
