@@ -145,8 +145,8 @@ def _node(draw: st.DrawFn, shapes: list[Shape]) -> Node:
         others = draw(st.lists(st.sampled_from(partners), min_size=1, max_size=2))
         return Node(kind, (source, *others), {"axis": axis})
     if kind == "clamp":
-        low = draw(st.integers(-128, 127))
-        return Node(kind, (source,), {"low": low, "high": draw(st.integers(low, 127))})
+        low = draw(st.integers(-128, 126))  # not a constant: stock IREE 3.13 sums one up to something else in a pool
+        return Node(kind, (source,), {"low": low, "high": draw(st.integers(low + 1, 127))})
     return Node(kind, (source,))
 
 

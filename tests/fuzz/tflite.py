@@ -245,7 +245,7 @@ class _Writer:
 
     def _clamp(self, node: Node, sources: list[_Value]) -> _Value:
         # With a simple ratio of scales there were ties, which the importer's and LiteRT's ReLU round differently.
-        # A zero point of 127 would make all constant; IREE 3.13 sums a constant up to something else in a pool.
+        # A zero point of 127 would make all constant, see networks.py.
         zero_point = int(self._random.integers(-128, 64))
         y = self._value(sources[0].shape, self._between(0.5, 1.5) * sources[0].scale, zero_point)
         self._model.operator(Op.RELU, [sources[0].index], y.index)
