@@ -83,7 +83,10 @@ def run(folder: Path, cases: Sequence[Sequence[np.ndarray]], time_limit: float =
             raise DtmmError(f"the image stopped early: {printed.strip() or 'it printed nothing'}.", str(folder))
         outputs = _outputs(record, (work / "outputs.bin").read_bytes(), len(cases))
         if (work / _COUNTS).exists():
-            steps, instructions = _exact_counts(record, (work / _COUNTS).read_text())
+            try:
+                steps, instructions = _exact_counts(record, (work / _COUNTS).read_text())
+            except (ValueError, KeyError, IndexError):  # other marks or steps than were counted
+                raise DtmmError(f"{RECORD} is not that of the image; compile the model again.", str(folder)) from None
             return QemuResult(outputs, instructions, EXACT, steps, figures["stack"])
         return QemuResult(outputs, _estimate(figures), TIMER, (), figures["stack"])
 

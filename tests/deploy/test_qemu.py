@@ -1,6 +1,8 @@
 """Images run in QEMU, against stock IREE on the host."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +172,17 @@ def test_nothing_to_run_is_an_error(convs: Convs) -> None:
 def test_a_folder_without_an_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DtmmError, match="no firmware image"):
         qemu.run(tmp_path, networks.image_inputs(1))
+
+
+@pytest.mark.parametrize("change", [lambda r: r["image"]["steps"].pop(), lambda r: r["marks"].popitem()])
+def test_a_record_of_another_image_is_an_error(change: Callable[[dict], object], convs: Convs, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(convs[0], out)
+    record = json.loads((out / mcu.RECORD).read_text())
+    change(record)
+    (out / mcu.RECORD).write_text(json.dumps(record))
+    with pytest.raises(DtmmError, match=r"firmware\.json is not that of the image; compile the model again"):
+        qemu.run(out, networks.image_inputs(1))
 
 
 def test_missing_qemu_names_the_package(convs: Convs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
