@@ -55,7 +55,7 @@ def test_board_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     runs = [
         (intact, image, "dtmm inferences 1"),
         (intact, None, "dtmm error: inputs.bin"),
-        (intact, Path("/sys/kernel/mm/transparent_hugepage/enabled"), "dtmm error: inputs.bin ends early"),
+        (intact, Path("/sys/devices/system/cpu/online"), "dtmm error: inputs.bin ends early"),
         (intact, (image, "/dev/full"), "dtmm error: outputs.bin cannot be written"),
         (_damaged(intact), image, "dtmm error: the constants are damaged"),
     ]
