@@ -69,7 +69,7 @@ docs: setup ## Build the documentation into build/site; warnings are errors
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv stays
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 .PHONY: distclean
