@@ -7,8 +7,8 @@ from typing import Literal
 
 from iree.compiler import ir
 
-Kernel = Literal["table", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "depthwise")
+Kernel = Literal["table", "input_stationary", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "depthwise")
 
 
 _LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None), "dense": (0, 1), "skip_padding": (0, 1)}
@@ -20,8 +20,9 @@ class Plan:
     """Kernel form and its parameters.
 
     Attributes:
-        kernel: ``table`` walks the runs of a block of filters; ``depthwise`` walks the kernel positions and multiplies
-            channel by channel.
+        kernel: ``table`` walks the runs of a block of filters; ``input_stationary`` walks the kernel positions, loads the
+            inputs there once, and multiplies them by all filters that keep the position; ``depthwise`` walks the kernel
+            positions and multiplies channel by channel.
         pixels: neighbouring output pixels computed together, 1 to 8.
         filters: neighbouring filters computed together; they share their runs. 1 to 4.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain

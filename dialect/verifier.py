@@ -177,6 +177,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield f"plan's filters = {plan.filters} does not fit {g.f} filters in {g.groups} group(s)"
     if plan.joined:
         yield from _joined(plan, view)
+    if plan.kernel == "input_stationary":
+        yield from _input_stationary(plan, view)
 
 
 def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
@@ -188,6 +190,16 @@ def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
             f"plan joins {plan.joined} of {g.c} channels; it can join all, "
             f"or in runs of {g.kw} filterlets the last {g.c % 16}"
         )
+
+
+def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
+    g = view.geometry
+    if view.element_type != "i8" or g.groups > 1:
+        yield "plan names the input_stationary kernel, which takes i8 and one group"
+    if plan.filters > 1 or plan.run_width > 1 or plan.dense:
+        yield "plan names the input_stationary kernel, which takes filters and run_width of 1, and dense = 0"
+    if min(plan.pixels, g.ow) == 8 and g.strides[1] * -(-g.c // 16) * 16 > 508:
+        yield f"plan's input_stationary kernel takes at most 7 pixels of {g.c} channels at a stride of {g.strides[1]}"
 
 
 # Rules for filterlet.conv_2d.

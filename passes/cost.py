@@ -12,7 +12,9 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.input_stationary import passes, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, UNROLLED, WORD, Finish
 from dtmm_mlir.passes.kernels.rows import RowLayout
 from dtmm_mlir.passes.runs import cover
 
@@ -53,12 +55,12 @@ def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
 
 
 def estimate(conv: Convolution, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
-    """Instructions of a convolution under a plan of the ``table`` kernel."""
+    """Instructions of a convolution under a plan of the ``table`` or ``input_stationary`` kernel."""
     return sum(costs[name] * count for name, count in counts(conv, plan, isa).items())
 
 
 def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    """How often the ``table`` kernel does what.
+    """How often the ``table`` or ``input_stationary`` kernel does what.
 
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
@@ -68,8 +70,11 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``finished``: those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``:
         requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of pixels; ``row``: output
         rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
-        ``copied_pixel``: pixels copied one by one; ``call``: one.
+        ``copied_pixel``: pixels copied one by one; ``call``: one; ``passes``: instructions of the ``input_stationary``
+        kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels.
     """
+    if plan.kernel == "input_stationary":
+        return _stationary_counts(conv, plan, isa)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     kept = _blocks(conv, plan)
@@ -105,8 +110,42 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
+        "passes": 0,
+        "listed": 0,
+        "stationary_block": 0,
         **_row_buffer(conv, plan, isa, whole * lanes),
     }
+
+
+_TABLE_ONLY = (
+    "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "own_block", "block",
+    "finished", "filter", "results", "few_results", "pixel_block",
+)  # fmt: skip
+
+
+def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
+    g, pixels = conv.geometry, min(plan.pixels, conv.geometry.ow)
+    whole = -(-g.c // LANES) * LANES
+    layout = RowLayout.plan(g, whole, 0, plan.rows, 0, same=True)
+    filterlets = [int(count) for count in conv.kept.sum(axis=0).reshape(-1) if count]
+    kernel, finish = passes(pixels, layout), Finish(pixels, "double", 1)
+    blocks = g.n * g.oh * -(-g.ow // pixels)
+    return dict.fromkeys(_TABLE_ONLY, 0) | {
+        "call": 1,
+        "row": g.n * g.oh,
+        "passes": blocks * (kernel.instructions(filterlets) + finish.instructions(g.f)),
+        "listed": kernel.list_words(len(filterlets), sum(filterlets)),
+        "stationary_block": blocks,
+        **_row_buffer(conv, plan, isa, whole),
+    }
+
+
+def scratch_bytes(conv: Convolution, pixels: int) -> int:
+    """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
+    filterlets = [int(count) for count in conv.kept.sum(axis=0).reshape(-1) if count]
+    layout = RowLayout.plan(conv.geometry, conv.geometry.c, 0, 1, 0, same=True)
+    words = passes(pixels, layout).list_words(len(filterlets), sum(filterlets))
+    return conv.geometry.f * stored_sums(pixels) + words * WORD
 
 
 def _moves(isa: Isa, span: int) -> int:
@@ -140,12 +179,21 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 
 
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
-    """Bytes of the weights and offsets of a plan of the ``table`` kernel."""
+    """Bytes of the weights and offsets of a plan of the ``table`` or ``input_stationary`` kernel."""
+    if plan.kernel == "input_stationary":
+        positions = int(conv.kept.any(axis=0).sum())
+        return int(conv.kept.sum()) * (_stored_channels(conv) + 2) + 4 * positions
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)
+
+
+def _stored_channels(conv: Convolution) -> int:
+    """Weights that the ``input_stationary`` kernel stores of a filterlet."""
+    channels = conv.geometry.c
+    return channels if channels <= LANES * UNROLLED else -(-channels // LANES) * LANES
 
 
 def _runs(kept: np.ndarray, width: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -15,8 +15,9 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, stored_bytes
+from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, scratch_bytes, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
 from dtmm_mlir.targets import get_target
@@ -25,6 +26,9 @@ Optimize = Literal["balanced", "speed", "size"]
 
 _ROW_BUFFER_BYTES = 15 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
+
+_SCRATCH_BYTES = _ROW_BUFFER_BYTES // 2
+"""Sums and the list of passes take no more than this."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 """Instructions, about, of straight-line code."""
@@ -42,7 +46,7 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table``. ``pixels``, ``filters``, ``run_width``,
+    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. ``kernel``, ``pixels``, ``filters``, ``run_width``,
     ``joined`` and ``dense`` minimise an estimate of the instructions; ``rows`` fills a row buffer of 15 KiB.
 
     Attributes:
@@ -92,7 +96,8 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         plans, key=lambda plan: (estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels)
     )
     skipping = replace(best, skip_padding=1)
-    return skipping if may_skip(conv, isa) and estimate(conv, skipping, isa, costs) < estimates[best] else best
+    may = best.kernel == "table" and may_skip(conv, isa)
+    return skipping if may and estimate(conv, skipping, isa, costs) < estimates[best] else best
 
 
 def may_skip(conv: Convolution, isa: Isa) -> bool:
@@ -101,7 +106,7 @@ def may_skip(conv: Convolution, isa: Isa) -> bool:
 
 
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
-    """The plans of the ``table`` kernel whose sums stay in registers."""
+    """The plans of the ``table`` kernel whose sums stay in registers, and those of ``input_stationary``."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
@@ -115,7 +120,19 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
                 for dense in (0, 1):
                     plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled))
-    return plans
+    return plans + list(_input_stationary(conv, isa))
+
+
+def _input_stationary(conv: Convolution, isa: Isa) -> Iterator[Plan]:
+    """The plans of that kernel, where sums and list of passes leave room for a row buffer."""
+    g = conv.geometry
+    if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
+        return
+    channels = -(-g.c // LANES) * LANES
+    for pixels in range(1, min(8, g.ow) + 1):
+        scratch = scratch_bytes(conv, pixels)
+        if scratch <= _SCRATCH_BYTES and not (pixels == 8 and g.strides[1] * channels > isa.word_reach):
+            yield Plan("input_stationary", pixels, 1, 1, _rows(g, channels, _ROW_BUFFER_BYTES - scratch))
 
 
 def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:
@@ -130,9 +147,9 @@ def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:
     return {0, g.c} | ({g.c % 16} if width == g.kw else set())
 
 
-def _rows(g: Geometry, pixel_bytes: int) -> int:
-    """Output rows per refill of a row buffer of ``_ROW_BUFFER_BYTES``."""
+def _rows(g: Geometry, pixel_bytes: int, bytes: int = _ROW_BUFFER_BYTES) -> int:
+    """Output rows per refill of a row buffer of ``bytes``."""
     width = (g.ow - 1) * g.strides[1] + (g.kw - 1) * g.dilations[1] + 1
-    available = _ROW_BUFFER_BYTES // (width * pixel_bytes)
+    available = bytes // (width * pixel_bytes)
     reach = (g.kh - 1) * g.dilations[0] + 1
     return int(np.clip((available - reach) // g.strides[0] + 1, 1, g.oh))

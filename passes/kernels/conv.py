@@ -41,8 +41,9 @@ class ConvKernel:
     - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
-      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``
+      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [F, 4] for ``input_stationary``
     - rows: the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``)
+    - scratch: [scratch_words] i32, where the kernel needs any
     - output: [N * OH * OW * F] i8, i32 or f32
     """
 
@@ -88,6 +89,11 @@ class ConvKernel:
         bias = np.ascontiguousarray(self.conv.bias).view(np.int32)
         return np.stack([bias, multiplier, shift, counts])
 
+    @property
+    def scratch_words(self) -> int:
+        """Words of memory that the kernel works in, apart from the row buffer."""
+        return 0
+
     # The loops.
 
     def emit(
@@ -97,6 +103,7 @@ class ConvKernel:
         offsets: ir.Value,
         parameters: ir.Value,
         rows: ir.Value | None,
+        scratch: ir.Value | None,
         output: ir.Value,
     ) -> None:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
@@ -108,8 +115,9 @@ class ConvKernel:
             output,
         )
         self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa)
-        self.data = self.buffer.data
+        self.data, self.scratch = self.buffer.data, scratch
         self.isa.begin()
+        self._begin()
 
         def image(n: Index) -> None:
             def row(y: Index, window: Index) -> None:
@@ -119,6 +127,9 @@ class ConvKernel:
             self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row)
 
         emit.loop(0, g.n, image)
+
+    def _begin(self) -> None:
+        """What a kernel does before its loops."""
 
     def _inside(self, y: Index) -> Mapping[int, ir.Value]:
         """i1 of each kernel row that the kernel may skip at output row ``y``: whether it lies inside the input."""

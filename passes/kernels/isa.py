@@ -13,6 +13,7 @@ from iree.compiler.dialects import arith, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.mve_input_stationary import Passes
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 
 Prepared: TypeAlias = tuple[ir.Value, ...]
@@ -68,6 +69,8 @@ class Isa:
     """Whether an accumulator of i8 products is one i32."""
     first_product_is_free = False
     """Whether a sum of i8 products that begins with its first one takes no instruction to begin."""
+    stationary_inputs = False
+    """Whether there is ``pass_filters``."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None
@@ -206,6 +209,29 @@ class Isa:
             the addresses of the next block's parameters and results, or ``None`` where there is no such way.
         """
         return None
+
+    def pass_filters(
+        self, passes: Passes, positions: int, filterlets: int, list: ir.Value, weights: ir.Value, data: ir.Value
+    ) -> None:
+        """Multiplies the inputs of a block of pixels by all filters, as the list of passes says; adds to their sums.
+
+        Args:
+            list, weights, data: addresses; ``data`` of the first pixel's window.
+        """
+        raise NotImplementedError
+
+    def finish_stored(
+        self,
+        filters: int,
+        pixels: int,
+        parameters: ir.Value,
+        sums: ir.Value,
+        output: ir.Value,
+        rescale: Rescale,
+        clamp: Clamp,
+    ) -> bool:
+        """Requantizes sums in memory, stores the results, and leaves the biases there; whether it can."""
+        return False
 
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""

@@ -10,6 +10,7 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels import mve_input_stationary as stationary
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, is_far, is_rectified
 from dtmm_mlir.passes.kernels.mve_assembly import (
@@ -34,6 +35,7 @@ class Mve(Isa):
 
     scalar_sums = True
     first_product_is_free = True
+    stationary_inputs = True
     byte_reach = 127
     word_reach = 508
 
@@ -116,6 +118,49 @@ class Mve(Isa):
         places = [(OFFSETS, arith.ConstantOp(type, numbers).result)]
         following, behind, *_ = emit.assembly(how.assembly(), [*addresses, *held], VECTORS[:4], places)
         return following, behind
+
+    def pass_filters(
+        self,
+        passes: stationary.Passes,
+        positions: int,
+        filterlets: int,
+        list: ir.Value,
+        weights: ir.Value,
+        data: ir.Value,
+    ) -> None:
+        moving = [(stationary.WEIGHTS, weights.type, weights), (stationary.DATA, data.type, data)]
+        clobbered = [*SUMS, *stationary.CHANGED, *VECTORS, "cc"]
+        emit.assembly(passes.assembly(positions, filterlets), moving, clobbered, [(stationary.LIST, list)])
+
+    def finish_stored(
+        self,
+        filters: int,
+        pixels: int,
+        parameters: ir.Value,
+        sums: ir.Value,
+        output: ir.Value,
+        rescale: Rescale,
+        clamp: Clamp,
+    ) -> bool:
+        if not is_far(rescale) or clamp != (-128, 127) or pixels * filters >= 1 << 16:
+            return False
+        rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
+        how = stationary.Finish(pixels, "rectified" if rectified else rescale.rounding, rescale.output_zero_point)
+        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
+        places = ir.DenseElementsAttr.get((how.pixel_of_lane * filters).astype(np.uint16).view(np.int16), type=type)
+        moving = [
+            (stationary.PARAMETERS, parameters.type, parameters),
+            (stationary.STORED, sums.type, sums),
+            (stationary.OUTPUT, output.type, output),
+            (stationary.LEFT, emit.i32(), emit.splat(filters, emit.i32())),
+        ]
+        still = [
+            (stationary.MASK, emit.splat(how.mask, emit.i32())),
+            (stationary.ZERO_POINT, emit.splat(rescale.output_zero_point, emit.i32())),
+            (stationary.OFFSETS, arith.ConstantOp(type, places).result),
+        ]
+        emit.assembly(how.assembly(), moving, [*SUMS[:3], *VECTORS[:5], "vpr"], still)
+        return True
 
     def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         return emit.load_two_words(address)

@@ -30,6 +30,9 @@ _AHEAD = 2
 
 _WORD = 4
 
+Rounding: TypeAlias = Literal["single", "double", "rectified"]
+"""``double`` as ``rectified`` where negative results end as zero anyway."""
+
 Operand: TypeAlias = tuple[str, int]
 """The register of an address, and how many bytes behind the first one a vector is."""
 
@@ -66,12 +69,12 @@ def assembly(products: Sequence[Product], alignments: dict[str, int], weights_en
             addresses[step.operand[0]].append(step.operand[1])
     ends = {WEIGHTS: weights_end, DATA: addresses[DATA][-1]}
     following = {register: iter([*offsets[1:], ends[register]]) for register, offsets in addresses.items()}
-    lines = [line for register, offsets in addresses.items() for line in _move(register, offsets[0])]
+    lines = [line for register, offsets in addresses.items() for line in move(register, offsets[0])]
     begun = set(range(len(SUMS))) if started else set()
     for step in steps:
         if isinstance(step, Load):
             register, at = step.operand
-            lines += _load(step.vector, register, next(following[register]) - at, alignments[register])
+            lines += load(step.vector, register, next(following[register]) - at, alignments[register])
         else:
             name = "vmlava.s8" if step.sum in begun else "vmlav.s8"
             begun.add(step.sum)
@@ -92,7 +95,7 @@ class Finish:
 
     filters: int
     bias: bool
-    rounding: Literal["single", "double", "rectified"]
+    rounding: Rounding
     zero_point: int
 
     def assembly(self) -> list[str]:
@@ -112,7 +115,7 @@ class Finish:
         if self.bias:
             lines += [f"vadd.i32 q{vector}, q{vector}, {bias}" for vector, (bias, *_) in enumerate(of_vector)]
         for vector, (_, multiplier, shift, _) in enumerate(of_vector):
-            lines += self._scaled(f"q{vector}", f"q{vector + 2}", multiplier, shift)
+            lines += scaled(self.rounding, f"q{vector}", f"q{vector + 2}", multiplier, shift)
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
         lines += [f"vqmovnb.s32 {low}, {low}", f"vqmovnt.s32 {low}, {high}"]
         if self.zero_point:
@@ -128,17 +131,18 @@ class Finish:
             f"add.w {OUTPUT}, {OUTPUT}, {step}",
         ]
 
-    def _scaled(self, sums: str, other: str, multiplier: str, shift: str) -> list[str]:
-        """Four sums scaled; in ``other`` for double rounding.
 
-        That takes one off negative products, so that ties of the shift go away from zero: the sign begins as what the
-        product is added to.
-        """
-        if self.rounding == "double":
-            sign = f"vshr.s32 {other}, {sums}, #31"
-            return [sign, f"vqrdmlah.s32 {other}, {sums}, {multiplier}", f"vrshl.s32 {other}, {shift}"]
-        name = "vqdmulh.s32" if self.rounding == "single" else "vqrdmulh.s32"
-        return [f"{name} {sums}, {sums}, {multiplier}", f"vrshl.s32 {sums}, {shift}"]
+def scaled(rounding: Rounding, sums: str, other: str, multiplier: str, shift: str) -> list[str]:
+    """Four sums scaled; in ``other`` for double rounding.
+
+    That takes one off negative products, so that ties of the shift go away from zero: the sign begins as what the
+    product is added to.
+    """
+    if rounding == "double":
+        sign = f"vshr.s32 {other}, {sums}, #31"
+        return [sign, f"vqrdmlah.s32 {other}, {sums}, {multiplier}", f"vrshl.s32 {other}, {shift}"]
+    name = "vqdmulh.s32" if rounding == "single" else "vqrdmulh.s32"
+    return [f"{name} {sums}, {sums}, {multiplier}", f"vrshl.s32 {sums}, {shift}"]
 
 
 def _allocate(products: Sequence[Product]) -> Iterator[Load | Multiply]:
@@ -174,16 +178,16 @@ def _allocate(products: Sequence[Product]) -> Iterator[Load | Multiply]:
                 free.append(held.pop(operand))
 
 
-def _load(vector: str, register: str, step: int, alignment: int) -> list[str]:
+def load(vector: str, register: str, step: int, alignment: int) -> list[str]:
     """Loads a vector and moves the address by ``step`` bytes."""
     aligned = alignment % _WORD == 0
     name, reach = ("vldrw.u32", 127 * _WORD) if aligned else ("vldrb.u8", 127)
     if step and abs(step) <= reach and not (aligned and step % _WORD):
         return [f"{name} {vector}, [{register}], #{step}"]
-    return [f"{name} {vector}, [{register}]", *_move(register, step)]
+    return [f"{name} {vector}, [{register}]", *move(register, step)]
 
 
-def _move(register: str, step: int) -> list[str]:
+def move(register: str, step: int) -> list[str]:
     """Moves an address by ``step`` bytes, less than a MiB."""
     name = "sub" if step < 0 else "add"
     low, high = abs(step) % (1 << 12), abs(step) >> 12 << 12

@@ -10,6 +10,7 @@ from dtmm_mlir.passes.kernels.avx2 import Avx2
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
+from dtmm_mlir.passes.kernels.input_stationary import InputStationaryKernel
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
 from dtmm_mlir.passes.kernels.scalar import Scalar
@@ -31,5 +32,5 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
 
 def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
     """The kernel that the op's plan names."""
-    kinds = {"table": TableKernel, "depthwise": DepthwiseKernel}
+    kinds = {"table": TableKernel, "input_stationary": InputStationaryKernel, "depthwise": DepthwiseKernel}
     return kinds[Plan.read(conv.op.attributes["plan"]).kernel](conv, isa)
