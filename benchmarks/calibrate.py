@@ -57,11 +57,14 @@ def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
 
 
 def with_plans(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> list[Case]:
-    """``case`` under one of the plans that the planner thinks best, and with padding skipped where there is any."""
+    """``case`` under one of the plans of a kernel that the planner thinks best, and with padding skipped where there is any."""
     module = build_module([Sample.of(case)])
     (op,) = walk(module, CONV)
     conv = ConvView(op)
-    plans = sorted(candidates(conv, isa, costs, "balanced"), key=lambda plan: cost.estimate(conv, plan, isa, costs))
+    plans = candidates(conv, isa, costs, "balanced")
+    kernel = random.choice(sorted({plan.kernel for plan in plans}))
+    plans = [plan for plan in plans if plan.kernel == kernel]
+    plans.sort(key=lambda plan: cost.estimate(conv, plan, isa, costs))
     plan = plans[int(random.integers(min(len(plans), 8)))]
     skipping = replace(plan, skip_padding=1)
     skips = plan.kernel == "table" and may_skip(conv, isa) and cost.counts(conv, skipping, isa)["tested_run"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dtmm_mlir.dialect.ops import PackedConvView
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.kernels.avx2 import Avx2
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
@@ -31,6 +32,12 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
 
 
 def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
-    """The kernel that the op's plan names."""
+    """The kernel that the op's plan names; a ``PassError`` where ``isa`` does not have it."""
     kinds = {"table": TableKernel, "input_stationary": InputStationaryKernel, "depthwise": DepthwiseKernel}
-    return kinds[Plan.read(conv.op.attributes["plan"]).kernel](conv, isa)
+    kernel = Plan.read(conv.op.attributes["plan"]).kernel
+    if kernel == "input_stationary" and not isa.stationary_inputs:
+        raise PassError(
+            conv.op,
+            "plan names the input_stationary kernel, which there is for cortex-m55 only; name another, or none.",
+        )
+    return kinds[kernel](conv, isa)

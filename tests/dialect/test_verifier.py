@@ -74,6 +74,8 @@ CONV_ERRORS = [
     (", rows = 2 : i64", "", "missing or unknown fields: rows"),
     ("run_width = 1", "run_width = 4", "run_width 4 is wider than the 3x3 kernel"),
     ("filters = 1", "filters = 3", "filters = 3 does not fit 2 filters"),
+    ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "input_stationary"', "takes filters and run_width"),
+    ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
 ]
 
 PACKED_ERRORS = [
@@ -91,6 +93,43 @@ PACKED_ERRORS = [
     ("total = 18", "total = 17", "does not fit 2 filters of 3x3"),
     ("kernel = array<i64: 3, 3>", "kernel = array<i64: 3>", "kernel must be array<i64> of 2 numbers"),
 ]
+
+
+INPUT_STATIONARY = """
+func.func @conv(%x: tensor<1x1x40xCxT>) -> tensor<1x1xOx2xT> {
+  %w = arith.constant dense<1> : tensor<2x1x1xDxT>
+  %b = arith.constant dense<0> : tensor<2xS>
+  %0 = "filterlet.conv_2d"(%x, %w, %b) {
+    clamp, dilations = array<i64: 1, 1>, groups = G : i64, input_zero_point = 0 : i32, rescale,
+    pads = array<i64: 0, 0, 0, 0>, strides = array<i64: 1, 2>,
+    plan = {filters = 1 : i64, kernel = "input_stationary", pixels = 8 : i64, rows = 1 : i64, run_width = 1 : i64}
+  } : (tensor<1x1x40xCxT>, tensor<2x1x1xDxT>, tensor<2xS>) -> tensor<1x1x20x2xS>
+  return %0 : tensor<1x1x20x2xS>
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "element", "expected"),
+    [
+        (240, 1, "i8", None),
+        (241, 1, "i8", "at most 7 pixels of 241 channels at a stride of 2"),
+        (16, 2, "i8", "which takes i8 and one group"),
+        (16, 1, "f32", "which takes i8 and one group"),
+    ],
+)
+def test_input_stationary_kernel_fits(channels: int, groups: int, element: str, expected: str | None) -> None:
+    text = INPUT_STATIONARY.replace("xOx2xT", "x20x2xS").replace("G :", f"{groups} :").replace("xT>", f"x{element}>")
+    text = text.replace("xCx", f"x{channels}x").replace("xDx", f"x{channels // groups}x")
+    if element == "f32":
+        text = text.replace("dense<1>", "dense<1.0>").replace("dense<0>", "dense<0.0>")
+    text = text.replace("xS>", "xf32>" if element == "f32" else "xi32>")
+    module = ir.Module.parse(text, create_context())
+    if not expected:
+        verify(module)
+        return
+    with pytest.raises(PassError, match=expected):
+        verify(module)
 
 
 @pytest.mark.parametrize("text", [CONV, PACKED], ids=["conv_2d", "packed_conv_2d"])

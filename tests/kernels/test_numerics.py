@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import dtmm_mlir
+from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.targets import HOST, TARGETS
-from tests.kernels.cases import BATCHES
-from tests.kernels.convolutions import Sample, build_module
+from tests.kernels.cases import BATCHES, OF_TARGET
+from tests.kernels.convolutions import Case, Sample, build_module
 
 F32_TOLERANCE = 1e-5
 """Relative to the largest result: f32 sums in another order than the reference's f64 ones."""
@@ -19,18 +20,30 @@ F32_TOLERANCE = 1e-5
 @pytest.mark.parametrize("target", ["host", "cortex-m55", "cortex-m4", "cortex-m0plus", "riscv32"])
 @pytest.mark.parametrize("batch", BATCHES)
 def test_equals_reference(batch: str, target: str) -> None:
-    check(batch, target)
+    check(BATCHES[batch], target)
+
+
+@pytest.mark.parametrize("target", OF_TARGET)
+def test_what_only_one_target_computes_equals_reference(target: str) -> None:
+    check(OF_TARGET[target], target)
+
+
+@pytest.mark.parametrize("target", ["host", "cortex-m4"])
+def test_kernel_of_another_instruction_set_is_refused(target: str) -> None:
+    module = build_module([Sample.of(OF_TARGET["cortex-m55"][0])])
+    with pytest.raises(DtmmError, match="input_stationary kernel, which there is for cortex-m55 only"):
+        dtmm_mlir.compile(module, target=target)
 
 
 @pytest.mark.parametrize("batch", ["plans", "rescale", "depthwise", "f32"])
 def test_portable_kernels_equal_reference(batch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels for hosts without a named instruction set."""
     monkeypatch.setitem(TARGETS, "host", replace(HOST, isa="generic"))
-    check(batch, "host")
+    check(BATCHES[batch], "host")
 
 
-def check(batch: str, target: str) -> None:
-    samples = [Sample.of(case) for case in BATCHES[batch]]
+def check(cases: list[Case], target: str) -> None:
+    samples = [Sample.of(case) for case in cases]
     artifact = dtmm_mlir.compile(build_module(samples), target=target)
     results = artifact.run([sample.x for sample in samples])
     wrong = [

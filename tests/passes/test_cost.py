@@ -19,6 +19,7 @@ from dtmm_mlir.passes.cost import costs_of, estimate
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
 from dtmm_mlir.targets import get_target
+from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm", "cc"))),
@@ -47,3 +48,21 @@ def test_convolutions_take_what_was_predicted(models: Path, name: str) -> None:
     layers = zip(predictions(model, target), counted, artifact.manifest["layers"], strict=True)
     ratios = {i: predicted / count for i, (predicted, count, layer) in enumerate(layers) if layer["kind"] != "linear"}
     assert all(0.9 < ratio < 1.1 for ratio in ratios.values()), ratios
+
+
+@pytest.mark.parametrize("pixels", [3, 7, 8])
+@pytest.mark.parametrize("channels", [16, 40, 112])
+def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels: int) -> None:
+    target = get_target("cortex-m55")
+    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
+    plan = Plan("input_stationary", pixels, 1, 1, 4)
+    samples = [Sample.of(Case(geometry(8, 16, channels, 24), kept, plan=plan)) for kept in (0.1, 0.4, 0.8)]
+    module = build_module(samples)
+    predicted = [estimate(ConvView(op), plan, isa, costs) for op in walk(module, CONV)]
+    artifact = dtmm_mlir.compile(module, target=target.name)
+    run = qemu.run(artifact.dir, [[sample.x for sample in samples]])
+    if run.counter != qemu.EXACT:
+        pytest.skip("QEMU has no plugins here")
+    counted = [count for step, count in run.steps if step.startswith("filterlet_")]
+    ratios = [estimated / count for estimated, count in zip(predicted, counted, strict=True)]
+    assert all(0.9 < ratio < 1.1 for ratio in ratios), ratios

@@ -32,6 +32,7 @@ CASES = [
 ] + [
     Case(geometry(5, 5, 6, 6, 3, groups=6), 0.4, seed=8, plan=Plan("depthwise", 2, 1, 1, 2)),
     Case(geometry(5, 5, 6, 9, 3, groups=3), 0.4, seed=9, plan=Plan("table", 2, 1, 2, 2)),
+    Case(geometry(5, 5, 18, 4, 3), 0.4, seed=10, plan=Plan("input_stationary", 3, 1, 1, 2)),
 ]
 
 
@@ -52,7 +53,7 @@ def test_unpacks_to_the_weights(case: Case) -> None:
     ends = np.cumsum(packed.counts)
     for block, (first, end) in enumerate(zip(ends - packed.counts, ends, strict=True)):
         filters = np.arange(g.f)
-        if plan.kernel == "table":
+        if plan.kernel != "depthwise":
             filters = plan.first_filter(block, g.f) + np.arange(plan.filters)
         unpacked = np.zeros((len(filters), g.kh, g.kw, g.group_channels), np.int64)
         for values, position in zip(packed.values[first:end], packed.positions[first:end], strict=True):
