@@ -38,7 +38,10 @@ from tests.kernels.convolutions import Case, Sample, build_module, geometry  # n
 COSTS = ROOT / "passes" / "costs.json"
 BATCH = 12
 
-KNOWN: Mapping[str, Sequence[str]] = {"mve": ("data", "joined", "mac", "passes", "weights"), "dsp": ("data", "joined", "mac")}
+KNOWN: Mapping[str, Sequence[str]] = {
+    "mve": ("data", "joined", "mac", "passes", "weights"),
+    "dsp": ("data", "joined", "mac"),
+}
 """What the innermost loop says without a measurement, for integers."""
 
 
@@ -57,7 +60,7 @@ def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
 
 
 def with_plans(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> list[Case]:
-    """``case`` under one of the plans of a kernel that the planner thinks best, and with padding skipped where there is any."""
+    """``case`` under one of the plans that the planner thinks best of a kernel, and with padding skipped if there is any."""
     module = build_module([Sample.of(case)])
     (op,) = walk(module, CONV)
     conv = ConvView(op)

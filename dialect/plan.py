@@ -11,7 +11,14 @@ Kernel = Literal["table", "input_stationary", "depthwise"]
 KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "depthwise")
 
 
-_LIMITS = {"pixels": (1, 8), "filters": (1, 4), "joined": (0, None), "dense": (0, 1), "skip_padding": (0, 1)}
+_LIMITS = {
+    "pixels": (1, 8),
+    "filters": (1, 4),
+    "joined": (0, None),
+    "dense": (0, 1),
+    "skip_padding": (0, 1),
+    "pixel_rows": (1, 8),
+}
 """Smallest and largest values; all other numbers are at least 1."""
 
 
@@ -20,9 +27,9 @@ class Plan:
     """Kernel form and its parameters.
 
     Attributes:
-        kernel: ``table`` walks the runs of a block of filters; ``input_stationary`` walks the kernel positions, loads the
-            inputs there once, and multiplies them by all filters that keep the position; ``depthwise`` walks the kernel
-            positions and multiplies channel by channel.
+        kernel: ``table`` walks the runs of a block of filters; ``input_stationary`` walks the kernel positions, loads
+            the inputs there once, and multiplies them by all filters that keep the position; ``depthwise`` walks the
+            kernel positions and multiplies channel by channel.
         pixels: neighbouring output pixels computed together, 1 to 8.
         filters: neighbouring filters computed together; they share their runs. 1 to 4.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
@@ -33,6 +40,8 @@ class Plan:
         dense: 1 where every run is stored, kept or not: all blocks then have the same runs.
         unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop.
         skip_padding: 1 where straight-line code skips the runs whose row lies above or below the input.
+        pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
+            where ``pixels`` are the whole width and there are at most 8 in all.
     """
 
     kernel: Kernel
@@ -44,6 +53,7 @@ class Plan:
     dense: int = 0
     unrolled: int = 72
     skip_padding: int = 0
+    pixel_rows: int = 1
 
     def attribute(self) -> ir.DictAttr:
         """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3, ...}``: numbers as i64."""

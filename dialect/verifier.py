@@ -179,6 +179,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield from _joined(plan, view)
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
+    elif plan.pixel_rows > 1:
+        yield f"plan has pixel_rows = {plan.pixel_rows}, which takes the input_stationary kernel"
 
 
 def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
@@ -198,7 +200,13 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
         yield "plan names the input_stationary kernel, which takes i8 and one group"
     if plan.filters > 1 or plan.run_width > 1 or plan.dense:
         yield "plan names the input_stationary kernel, which takes filters and run_width of 1, and dense = 0"
-    if min(plan.pixels, g.ow) == 8 and g.strides[1] * -(-g.c // 16) * 16 > 508:
+    pixels, rows = min(plan.pixels, g.ow), plan.pixel_rows
+    if rows > 1 and (pixels < g.ow or g.oh % rows or min(plan.rows, g.oh) % rows or pixels * rows > 8):
+        yield (
+            f"plan's pixel_rows = {rows} must divide the {g.oh} output rows and the plan's {plan.rows}, with pixels as "
+            f"many as columns and at most 8 in all"
+        )
+    if pixels * rows == 8 and (pixels == 1 or g.strides[1] * -(-g.c // 16) * 16 > 508):
         yield f"plan's input_stationary kernel takes at most 7 pixels of {g.c} channels at a stride of {g.strides[1]}"
 
 

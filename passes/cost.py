@@ -124,15 +124,16 @@ _TABLE_ONLY = (
 
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    g, pixels = conv.geometry, min(plan.pixels, conv.geometry.ow)
+    g = conv.geometry
     whole = -(-g.c // LANES) * LANES
     layout = RowLayout.plan(g, whole, 0, plan.rows, 0, same=True)
     filterlets = [int(count) for count in conv.kept.sum(axis=0).reshape(-1) if count]
-    kernel, finish = passes(pixels, layout), Finish(pixels, "double", 1)
-    blocks = g.n * g.oh * -(-g.ow // pixels)
+    kernel = passes(plan, layout)
+    finish = Finish(kernel.pixels, "double", 1)
+    blocks = g.n * (g.oh // plan.pixel_rows) * -(-g.ow // plan.pixels)
     return dict.fromkeys(_TABLE_ONLY, 0) | {
         "call": 1,
-        "row": g.n * g.oh,
+        "row": g.n * (g.oh // plan.pixel_rows),
         "passes": blocks * (kernel.instructions(filterlets) + finish.instructions(g.f)),
         "listed": kernel.list_words(len(filterlets), sum(filterlets)),
         "stationary_block": blocks,
@@ -140,12 +141,13 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     }
 
 
-def scratch_bytes(conv: Convolution, pixels: int) -> int:
+def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
     filterlets = [int(count) for count in conv.kept.sum(axis=0).reshape(-1) if count]
     layout = RowLayout.plan(conv.geometry, conv.geometry.c, 0, 1, 0, same=True)
-    words = passes(pixels, layout).list_words(len(filterlets), sum(filterlets))
-    return conv.geometry.f * stored_sums(pixels) + words * WORD
+    kernel = passes(plan, layout)
+    words = kernel.list_words(len(filterlets), sum(filterlets))
+    return conv.geometry.f * stored_sums(kernel.pixels) + words * WORD
 
 
 def _moves(isa: Isa, span: int) -> int:

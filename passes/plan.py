@@ -46,8 +46,9 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. ``kernel``, ``pixels``, ``filters``, ``run_width``,
-    ``joined`` and ``dense`` minimise an estimate of the instructions; ``rows`` fills a row buffer of 15 KiB.
+    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one, and its
+    ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions; ``rows``
+    fills a row buffer of 15 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -92,12 +93,16 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         most = least if optimize == "size" else max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE)
         plans = [plan for plan in plans if bytes[plan] <= most]
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
-    best = min(
-        plans, key=lambda plan: (estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels)
-    )
-    skipping = replace(best, skip_padding=1)
-    may = best.kernel == "table" and may_skip(conv, isa)
-    return skipping if may and estimate(conv, skipping, isa, costs) < estimates[best] else best
+
+    def order(plan: Plan) -> tuple[float, ...]:
+        return estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels
+
+    best = min(plans, key=order)
+    tables = [plan for plan in plans if plan.kernel == "table"]
+    if not tables or not may_skip(conv, isa):
+        return best
+    skipping = replace(min(tables, key=order), skip_padding=1)
+    return skipping if estimate(conv, skipping, isa, costs) < estimates[best] else best
 
 
 def may_skip(conv: Convolution, isa: Isa) -> bool:
@@ -129,10 +134,15 @@ def _input_stationary(conv: Convolution, isa: Isa) -> Iterator[Plan]:
     if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
         return
     channels = -(-g.c // LANES) * LANES
-    for pixels in range(1, min(8, g.ow) + 1):
-        scratch = scratch_bytes(conv, pixels)
-        if scratch <= _SCRATCH_BYTES and not (pixels == 8 and g.strides[1] * channels > isa.word_reach):
-            yield Plan("input_stationary", pixels, 1, 1, _rows(g, channels, _ROW_BUFFER_BYTES - scratch))
+    several = [(g.ow, rows) for rows in range(2, 8 // g.ow + 1) if g.oh % rows == 0]
+    for pixels, together in (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several):
+        plan = Plan("input_stationary", pixels, 1, 1, together, pixel_rows=together)
+        scratch = scratch_bytes(conv, plan)
+        far = pixels == 1 or (isa.word_reach is not None and g.strides[1] * channels > isa.word_reach)
+        if scratch > _SCRATCH_BYTES or (pixels * together == 8 and far):
+            continue
+        rows = _rows(g, channels, _ROW_BUFFER_BYTES - scratch)
+        yield replace(plan, rows=max(together, rows // together * together))
 
 
 def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:

@@ -41,7 +41,8 @@ class ConvKernel:
     - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
-      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [F, 4] for ``input_stationary``
+      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [F, 4] for
+      ``input_stationary``
     - rows: the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``)
     - scratch: [scratch_words] i32, where the kernel needs any
     - output: [N * OH * OW * F] i8, i32 or f32
@@ -124,7 +125,7 @@ class ConvKernel:
                 target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
                 self._pixel_blocks(window, self._inside(y), target)
 
-            self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row)
+            self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row, self.plan.pixel_rows)
 
         emit.loop(0, g.n, image)
 
@@ -136,7 +137,7 @@ class ConvKernel:
         return {}
 
     def _pixel_blocks(self, window: Index, inside: Mapping[int, ir.Value], target: Index) -> None:
-        """One output row; the last block overlaps the one before where the width does not divide."""
+        """One output row, or ``Plan.pixel_rows``; the last block overlaps the one before where the width does not divide."""
         g = self.geometry
         pixels = min(self.plan.pixels, g.ow)
 

@@ -12,6 +12,7 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith, llvm
 
+from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
 from dtmm_mlir.passes.kernels.emit import Index
@@ -43,11 +44,11 @@ class InputStationaryKernel(ConvKernel):
 
     @cached_property
     def _pixels(self) -> int:
-        return min(self.plan.pixels, self.geometry.ow)
+        return min(self.plan.pixels, self.geometry.ow) * self.plan.pixel_rows
 
     @cached_property
     def _passes(self) -> Passes:
-        return passes(self._pixels, self.layout)
+        return passes(self.plan, self.layout)
 
     @cached_property
     def _keeping(self) -> dict[int, np.ndarray]:
@@ -148,6 +149,7 @@ class InputStationaryKernel(ConvKernel):
         put(end, *[emit.splat(0, emit.i32())] * 2)
 
     def _block(self, pixels: int, window: Window, target: Index) -> None:
+        pixels = self._pixels
         data = emit.pointer(self.data, window.source)
         weights, output = emit.pointer(self.weights), emit.pointer(self.output, target)
         self.isa.pass_filters(self._passes, len(self._keeping), len(self.conv.values), self._list, weights, data)
@@ -180,9 +182,11 @@ class InputStationaryKernel(ConvKernel):
         return ir.MemRefType(self.output.type).element_type
 
 
-def passes(pixels: int, layout: RowLayout) -> Passes:
+def passes(plan: Plan, layout: RowLayout) -> Passes:
     """The passes of a convolution whose inputs lie as ``layout`` says."""
     g = layout.geometry
+    rows, columns = range(plan.pixel_rows), range(min(plan.pixels, g.ow))
+    inputs = tuple(y * g.strides[0] * layout.row + x * g.strides[1] * layout.pixel for y in rows for x in columns)
     vectors = -(-g.c // LANES)
     last = g.c - (vectors - 1) * LANES if vectors <= UNROLLED else LANES
-    return Passes(pixels, g.strides[1] * layout.pixel, vectors, last)
+    return Passes(inputs, vectors, last)

@@ -45,16 +45,19 @@ class Passes:
     """All products of some pixels with the filters of one convolution.
 
     Attributes:
-        pixels: 1 to 8.
-        step: bytes from one pixel's inputs to the next one's.
+        inputs: bytes from the first pixel's inputs to each one's, of 1 to 8; no load reaches from the seventh to the
+            eighth if they are more than 508 apart.
         vectors: along the channels.
         last: weights stored of the last vector; 16 where the vectors are a loop.
     """
 
-    pixels: int
-    step: int
+    inputs: tuple[int, ...]
     vectors: int
     last: int
+
+    @property
+    def pixels(self) -> int:
+        return len(self.inputs)
 
     @property
     def turns(self) -> int:
@@ -69,18 +72,22 @@ class Passes:
     @property
     def moved(self) -> int:
         """Bytes from the inputs at a kernel position to where the address of inputs is after it."""
-        return (self._loaded - 1) * self.step + (self.turns > 1) * self.vectors * LANES + self._behind_last
+        return self._last_loaded + (self.turns > 1) * self.vectors * LANES + self._behind_last
 
     @property
     def _behind_last(self) -> int:
         if self.turns > 1:
-            return -(self._loaded - 1) * self.step
+            return -self._last_loaded
         return (self.vectors - 1) * LANES
 
     @property
     def _loaded(self) -> int:
         """Pixels whose inputs wait in registers."""
         return min(self.pixels, 7)
+
+    @property
+    def _last_loaded(self) -> int:
+        return self.inputs[self._loaded - 1]
 
     def list_words(self, positions: int, filterlets: int) -> int:
         """Words of the list of passes."""
@@ -106,12 +113,12 @@ class Passes:
 
     def assembly(self, positions: int, filterlets: int) -> list[str]:
         """The instructions; labels are numbers."""
-        header = ["r2", "r4"][: self.words_behind] + [_FIRST, _COUNT]
+        header = [*["r2", "r4"][: self.words_behind], _FIRST, _COUNT]
         lines = [f"str {_INPUT}, [{LIST}], #{WORD}", f"mov {_INPUT}, {DATA}", "1:"]
         lines += [f"ldm.w {LIST}!, {{{', '.join(header)}}}", f"cmp {_COUNT}, #0", "beq.w 9f"]
         lines += [f"add {_INPUT}, {_FIRST}"]
         if self.turns > 1:
-            lines += ["2:", *self._vector(LANES, LANES - (self._loaded - 1) * self.step)]
+            lines += ["2:", *self._vector(LANES, LANES - self._last_loaded)]
             lines += [f"ldrd r0, r2, [{LIST}]", "subs r2, #1", f"str r2, [{LIST}, #{WORD}]"]
             restart = [f"mov {LIST}, r0"] + ([f"ldr {_COUNT}, [{LIST}, #-{WORD}]"] if self.pixels == 8 else [])
             lines += ["beq.w 3f", *restart, "b.w 2b", "3:", f"mov r2, #{self.turns}", f"str r2, [{LIST}, #{WORD}]"]
@@ -119,7 +126,7 @@ class Passes:
             for vector in range(self.vectors):
                 ends = vector == self.vectors - 1
                 stored = self.last if ends else LANES
-                lines += self._vector(stored, 0 if ends else LANES - (self._loaded - 1) * self.step)
+                lines += self._vector(stored, 0 if ends else LANES - self._last_loaded)
                 if not ends:
                     lines.append(f"ldr {LIST}, [{LIST}]")
                     lines += [f"ldr {_COUNT}, [{LIST}, #-{WORD}]"] if self.pixels == 8 else []
@@ -136,7 +143,8 @@ class Passes:
         late = self.pixels > self._loaded
         lines = []
         for pixel in range(self._loaded):
-            following = self.step if pixel < self._loaded - 1 else 0 if late else step
+            last = pixel == self._loaded - 1
+            following = (0 if late else step) if last else self.inputs[pixel + 1] - self.inputs[pixel]
             lines += load(f"q{pixel}", _INPUT, following, WORD)
         first, second = (self._filterlet(register, stored, turned) for register, turned in ((_FIRST, 0), (_SECOND, 1)))
         left = _COUNT if late else LEFT
@@ -167,7 +175,7 @@ class Passes:
 
     def _reload(self, turned: bool) -> list[str]:
         """Loads the other one of the two pixels that share a register."""
-        return [f"vldrw.u32 {_SHARED_VECTOR}, [{_INPUT}, #{0 if turned else self.step}]"]
+        return [f"vldrw.u32 {_SHARED_VECTOR}, [{_INPUT}, #{0 if turned else self.inputs[7] - self.inputs[6]}]"]
 
 
 @dataclass(frozen=True)

@@ -127,16 +127,17 @@ class RowBuffer:
         )
         self._lanes = isa.lanes(str(ir.MemRefType(source.type).element_type))
 
-    def for_each_row(self, image: Index, body: Callable[[Index, Index], None]) -> None:
+    def for_each_row(self, image: Index, body: Callable[[Index, Index], None], together: int = 1) -> None:
         """Calls ``body(output row, element offset of its window in data)`` inside loops over all output rows.
 
         Args:
             image: element offset of the image in ``source``.
+            together: output rows of each call, from the one it is given; they divide those of a refill.
         """
         layout, g = self.layout, self.layout.geometry
         if layout.direct:
             step = g.strides[0] * layout.row
-            emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))))
+            emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))), step=together)
             return
         self._write_padding(0, layout.span)
         if layout.slack:
@@ -147,7 +148,7 @@ class RowBuffer:
             rows = emit.minimum(layout.rows, emit.sub(g.oh, first))
             self._refill(image, b, first, rows)
             step = g.strides[0] * layout.row
-            emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)))
+            emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)), step=together)
 
         emit.loop(0, -(-g.oh // layout.rows), block)
 

@@ -74,7 +74,11 @@ CONV_ERRORS = [
     (", rows = 2 : i64", "", "missing or unknown fields: rows"),
     ("run_width = 1", "run_width = 4", "run_width 4 is wider than the 3x3 kernel"),
     ("filters = 1", "filters = 3", "filters = 3 does not fit 2 filters"),
-    ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "input_stationary"', "takes filters and run_width"),
+    (
+        'filters = 1 : i64, kernel = "table"',
+        'filters = 2 : i64, kernel = "input_stationary"',
+        "takes filters and run_width",
+    ),
     ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
 ]
 

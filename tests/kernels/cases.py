@@ -7,22 +7,32 @@ from tests.kernels.convolutions import Case, geometry
 
 _CHANNELS = (1, 2, 3, 5, 8, 15, 16, 17, 20, 28, 31, 32, 33, 48, 63, 64, 70)
 
+
+def _stationary(pixels: int, rows: int, pixel_rows: int = 1) -> Plan:
+    return Plan("input_stationary", pixels, 1, 1, rows, pixel_rows=pixel_rows)
+
+
 _INPUT_STATIONARY = [
-    Case(geometry(7, 9, 16, 5), 0.5, seed=1, plan=Plan("input_stationary", 4, 1, 1, 3)),
-    Case(geometry(8, 8, 32, 32), 0.25, seed=2, plan=Plan("input_stationary", 8, 1, 1, 3)),
-    Case(geometry(8, 8, 64, 33), 0.25, seed=3, plan=Plan("input_stationary", 7, 1, 1, 1)),
-    Case(geometry(8, 8, 24, 7), 0.5, rescale="single", seed=4, plan=Plan("input_stationary", 6, 1, 1, 8)),
-    Case(geometry(8, 9, 96, 7), 0.5, seed=5, plan=Plan("input_stationary", 8, 1, 1, 2)),
-    Case(geometry(8, 9, 100, 7), 0.5, seed=6, plan=Plan("input_stationary", 5, 1, 1, 2)),
-    Case(geometry(9, 9, 48, 7, strides=(2, 2)), 0.5, seed=7, plan=Plan("input_stationary", 1, 1, 1, 2)),
-    Case(geometry(9, 17, 41, 6, strides=(1, 2), dilations=(2, 1)), 0.5, seed=8, plan=Plan("input_stationary", 8, 1, 1, 2)),
-    Case(geometry(6, 6, 16, 8, 1), 0.7, rescale="none", seed=9, plan=Plan("input_stationary", 2, 1, 1, 2)),
-    Case(geometry(6, 6, 16, 8, 1), 0.7, rescale="wide", seed=10, plan=Plan("input_stationary", 3, 1, 1, 2)),
-    Case(geometry(6, 6, 5, 8), 0.7, clamp=True, seed=11, plan=Plan("input_stationary", 5, 1, 1, 2)),
-    Case(geometry(6, 6, 16, 3), 0.0, seed=12, plan=Plan("input_stationary", 5, 1, 1, 2)),
-    Case(geometry(6, 6, 16, 3), rescale="extreme-double", seed=13, plan=Plan("input_stationary", 5, 1, 1, 2)),
-    Case(geometry(1, 3, 16, 1, 1, n=3), seed=14, plan=Plan("input_stationary", 8, 1, 1, 2)),
-    Case(geometry(3, 180, 192, 2), 0.5, seed=15, plan=Plan("input_stationary", 7, 1, 1, 1)),  # offsets beyond 16 bits
+    Case(geometry(7, 9, 16, 5), 0.5, seed=1, plan=_stationary(4, 3)),
+    Case(geometry(8, 8, 32, 32), 0.25, seed=2, plan=_stationary(8, 3)),
+    Case(geometry(8, 8, 64, 33), 0.25, seed=3, plan=_stationary(7, 1)),
+    Case(geometry(8, 8, 24, 7), 0.5, rescale="single", seed=4, plan=_stationary(6, 8)),
+    Case(geometry(8, 9, 96, 7), 0.5, seed=5, plan=_stationary(8, 2)),
+    Case(geometry(8, 9, 100, 7), 0.5, seed=6, plan=_stationary(5, 2)),
+    Case(geometry(9, 9, 48, 7, strides=(2, 2)), 0.5, seed=7, plan=_stationary(1, 2)),
+    Case(geometry(9, 17, 41, 6, strides=(1, 2), dilations=(2, 1)), 0.5, seed=8, plan=_stationary(8, 2)),
+    Case(geometry(6, 6, 16, 8, 1), 0.7, rescale="none", seed=9, plan=_stationary(2, 2)),
+    Case(geometry(6, 6, 16, 8, 1), 0.7, rescale="wide", seed=10, plan=_stationary(3, 2)),
+    Case(geometry(6, 6, 5, 8), 0.7, clamp=True, seed=11, plan=_stationary(5, 2)),
+    Case(geometry(6, 6, 16, 3), 0.0, seed=12, plan=_stationary(5, 2)),
+    Case(geometry(6, 6, 16, 3), rescale="extreme-double", seed=13, plan=_stationary(5, 2)),
+    Case(geometry(1, 3, 16, 1, 1, n=3), seed=14, plan=_stationary(8, 2)),
+    Case(geometry(4, 4, 64, 9), 0.5, seed=16, plan=_stationary(4, 2, 2)),
+    Case(geometry(6, 3, 80, 9), 0.5, seed=17, plan=_stationary(3, 4, 2)),
+    Case(geometry(12, 4, 32, 9, 1, n=2, strides=(2, 2)), 0.8, seed=18, plan=_stationary(2, 3, 3)),
+    Case(geometry(2, 2, 300, 9), 0.5, seed=19, plan=_stationary(2, 2, 2)),
+    Case(geometry(7, 1, 16, 9), 0.5, seed=20, plan=_stationary(1, 7, 7)),
+    Case(geometry(3, 180, 192, 2), 0.5, seed=15, plan=_stationary(7, 1)),  # offsets beyond 16 bits
 ]
 
 BATCHES: dict[str, list[Case]] = {
