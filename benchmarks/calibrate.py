@@ -60,7 +60,7 @@ def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
 
 
 def with_plans(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> list[Case]:
-    """``case`` under one of the plans that the planner thinks best of a kernel, and with padding skipped if there is any."""
+    """``case`` under one of the plans that the planner thinks best of a kernel, and with padding skipped."""
     module = build_module([Sample.of(case)])
     (op,) = walk(module, CONV)
     conv = ConvView(op)
