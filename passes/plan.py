@@ -46,9 +46,9 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one, and
-    its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions; ``rows``
-    fills a row buffer of 15 KiB.
+    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one,
+    and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
+    ``rows`` fills a row buffer of 15 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.

@@ -137,7 +137,7 @@ class ConvKernel:
         return {}
 
     def _pixel_blocks(self, window: Index, inside: Mapping[int, ir.Value], target: Index) -> None:
-        """One output row or ``Plan.pixel_rows``; the last block overlaps the one before where the width does not divide."""
+        """One output row or ``Plan.pixel_rows``; the last block overlaps another where the width does not divide."""
         g = self.geometry
         pixels = min(self.plan.pixels, g.ow)
 
