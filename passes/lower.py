@@ -27,8 +27,8 @@ class LowerToStream(Pass):
         %y = "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {...}
         %r:2 = flow.dispatch @filterlet_0::@filterlet_0_table_3x3_64x32(%x, %values, %offsets, %parameters)
 
-    The executable's function holds the loops (memref, scf, vector, intrinsics of the target). Its first results are the
-    row buffer and scratch, which nobody reads; IREE gives them places in the transient arena.
+    The executable's function holds the loops (memref, scf, vector, intrinsics of the target). Its first result is the
+    memory it works in, which nobody reads; IREE gives it a place in the transient arena.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -54,13 +54,12 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
     g = conv.geometry
     executable = f"filterlet_{number}"
     function = f"{executable}_{kernel.plan.kernel}_{g.kh}x{g.kw}_{g.c}x{g.f}"
-    row_buffer = [_tensor(kernel.layout.size, kernel.row_type)] if kernel.layout.size else []
+    row_buffer = [_tensor(kernel.buffer_size, kernel.row_type)] if kernel.buffer_size else []
     with conv.op.location:
         with ir.InsertionPoint(conv.op):
             constants = [constant(_not_empty(a)) for a in (kernel.values, kernel.offsets, kernel.parameters)]
         operands = [conv.input, *constants]
-        scratch = [_tensor(kernel.scratch_words, ir.IntegerType.get_signless(32))] if kernel.scratch_words else []
-        results = [*row_buffer, *scratch, conv.result_type]
+        results = [*row_buffer, conv.result_type]
         sizes = [(_elements(v.type), _element(v.type)) for v in operands] + [
             (_elements(t), _element(t)) for t in results
         ]
@@ -72,12 +71,7 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
                 stream.BindingSubspanOp(ir.MemRefType.get([size], element), binding, zero, []).result
                 for (size, element), binding in zip(sizes, body.arguments, strict=True)
             ]
-            kernel.emit(
-                *buffers[:4],
-                rows=buffers[4] if row_buffer else None,
-                scratch=buffers[-2] if scratch else None,
-                output=buffers[-1],
-            )
+            kernel.emit(*buffers[:4], rows=buffers[4] if row_buffer else None, output=buffers[-1])
         with ir.InsertionPoint(conv.op):
             dispatch = ir.Operation.create(
                 "flow.dispatch",

@@ -27,8 +27,8 @@ Optimize = Literal["balanced", "speed", "size"]
 _ROW_BUFFER_BYTES = 15 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
 
-_SCRATCH_BYTES = _ROW_BUFFER_BYTES // 2
-"""Sums and the list of passes take no more than this."""
+_BUFFER_BYTES = 16 << 10
+"""Row buffer, sums and list of passes take no more than this together, half of it sums and list."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 """Instructions, about, of straight-line code."""
@@ -48,7 +48,7 @@ class PlanKernels(Pass):
 
     Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one,
     and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
-    ``rows`` fills a row buffer of 15 KiB.
+    ``rows`` fills a row buffer of 15 KiB, or what the sums leave of 16 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -139,9 +139,9 @@ def _input_stationary(conv: Convolution, isa: Isa) -> Iterator[Plan]:
         plan = Plan("input_stationary", pixels, 1, 1, together, pixel_rows=together)
         scratch = scratch_bytes(conv, plan)
         far = pixels == 1 or (isa.word_reach is not None and g.strides[1] * channels > isa.word_reach)
-        if scratch > _SCRATCH_BYTES or (pixels * together == 8 and far):
+        if scratch > _BUFFER_BYTES // 2 or (pixels * together == 8 and far):
             continue
-        rows = _rows(g, channels, _ROW_BUFFER_BYTES - scratch)
+        rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch)
         yield replace(plan, rows=max(together, rows // together * together))
 
 

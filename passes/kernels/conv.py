@@ -43,8 +43,8 @@ class ConvKernel:
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
       bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [F, 4] for
       ``input_stationary``
-    - rows: the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``)
-    - scratch: [scratch_words] i32, where the kernel needs any
+    - rows: [buffer_size] the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``); and
+      what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32
     """
 
@@ -91,9 +91,9 @@ class ConvKernel:
         return np.stack([bias, multiplier, shift, counts])
 
     @property
-    def scratch_words(self) -> int:
-        """Words of memory that the kernel works in, apart from the row buffer."""
-        return 0
+    def buffer_size(self) -> int:
+        """Elements of memory that the kernel works in, first of them the row buffer."""
+        return self.layout.size
 
     # The loops.
 
@@ -104,7 +104,6 @@ class ConvKernel:
         offsets: ir.Value,
         parameters: ir.Value,
         rows: ir.Value | None,
-        scratch: ir.Value | None,
         output: ir.Value,
     ) -> None:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
@@ -115,8 +114,11 @@ class ConvKernel:
             parameters,
             output,
         )
-        self.buffer = RowBuffer(self.layout, source, rows, self.conv.input_zero_point, self.isa)
-        self.data, self.scratch = self.buffer.data, scratch
+        self.memory = rows
+        self.buffer = RowBuffer(
+            self.layout, source, rows if self.layout.size else None, self.conv.input_zero_point, self.isa
+        )
+        self.data = self.buffer.data
         self.isa.begin()
         self._begin()
 

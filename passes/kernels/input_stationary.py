@@ -90,17 +90,19 @@ class InputStationaryKernel(ConvKernel):
         return table
 
     @property
-    def scratch_words(self) -> int:
-        return self._sums_words + self._passes.list_words(len(self._keeping), len(self.conv.values))
+    def buffer_size(self) -> int:
+        """Bytes of the row buffer, the sums and the list of passes."""
+        words = self._passes.list_words(len(self._keeping), len(self.conv.values))
+        return self._sums_at + self.geometry.f * stored_sums(self._pixels) + words * WORD
 
     @property
-    def _sums_words(self) -> int:
-        return self.geometry.f * stored_sums(self._pixels) // WORD
+    def _sums_at(self) -> int:
+        return -(-self.layout.size // LANES) * LANES
 
     def _begin(self) -> None:
         """Biases as the first sums, and the list of passes."""
-        self._sums = emit.opaque(emit.pointer(self.scratch))
-        self._list = emit.opaque(emit.pointer(self.scratch, self._sums_words))
+        list_at = self._sums_at + self.geometry.f * stored_sums(self._pixels)
+        self._sums, self._list = (emit.opaque(emit.pointer(self.memory, at)) for at in (self._sums_at, list_at))
 
         def bias(f: Index) -> None:
             value = emit.load_scalar(self.parameter_table, emit.mul(f, PARAMETERS))
