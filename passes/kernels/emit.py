@@ -239,6 +239,15 @@ def assembly(
     ]
 
 
+def only_on_arm() -> None:
+    """A ``nop`` that only Arm's cores have.
+
+    IREE evaluates kernels whose inputs are constants on the host. There this cannot be compiled, so that it fails;
+    of assembly alone LLVM makes a kernel that computes nothing.
+    """
+    llvm.CallIntrinsicOp(None, "llvm.arm.hint", [splat(0, i32())], [], [])
+
+
 def repeat(inits: Sequence[ir.Value], body: Callable[..., tuple[ir.Value, Sequence[ir.Value]]]) -> list[ir.Value]:
     """A loop that runs at least once: ``body(*carried)`` returns whether to go on and the next carried values."""
     types = [value.type for value in inits]

@@ -43,12 +43,7 @@ class Mve(Isa):
         super().__init__(vector_bytes=16)
 
     def begin(self) -> None:
-        """A ``nop`` that only Arm's cores have.
-
-        IREE evaluates kernels whose inputs are constants on the host. There this cannot be compiled, so that it fails;
-        of assembly alone LLVM makes a kernel that computes nothing.
-        """
-        llvm.CallIntrinsicOp(None, "llvm.arm.hint", [emit.splat(0, emit.i32())], [], [])
+        emit.only_on_arm()
 
     def channel_lanes(self, element: str) -> int:
         return 4

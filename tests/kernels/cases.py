@@ -198,5 +198,11 @@ BATCHES: dict[str, list[Case]] = {
     ],
 }  # fmt: skip
 
-OF_TARGET: dict[str, list[Case]] = {"cortex-m55": _INPUT_STATIONARY}
+_THUMB1 = [
+    Case(geometry(6, 7, c, 5, 3, strides=(1, stride)), 0.7, seed=c, plan=Plan("table", pixels, filters, 1, 2, 0, 0, 60))
+    for c, stride, pixels, filters in ((7, 1, 4, 1), (64, 2, 3, 1), (132, 1, 2, 2), (31, 2, 1, 4), (16, 1, 4, 1))
+]
+"""Weights at any address and at whole words, pixels near and far, with sums in every register."""
+
+OF_TARGET: dict[str, list[Case]] = {"cortex-m55": _INPUT_STATIONARY, "cortex-m0plus": _THUMB1}
 """What only one target can compute."""
