@@ -205,4 +205,4 @@ _THUMB1 = [
 """Weights at any address and at whole words, pixels near and far, with sums in every register."""
 
 OF_TARGET: dict[str, list[Case]] = {"cortex-m55": _INPUT_STATIONARY, "cortex-m0plus": _THUMB1}
-"""What only one target can compute."""
+"""By target, what no other one computes, or none in this way."""
