@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal
 
+import numpy as np
 from iree.compiler import ir
 
 Kernel = Literal["table", "input_stationary", "depthwise"]
@@ -38,7 +39,8 @@ class Plan:
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
         dense: 1 where every run is stored, kept or not: all blocks then have the same runs.
-        unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop.
+        unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop. In the
+            ``input_stationary`` kernel filters, a power of two.
         skip_padding: 1 where straight-line code skips the runs whose row lies above or below the input.
         pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
             where ``pixels`` are the whole width and there are at most 8 in all.
@@ -72,6 +74,11 @@ class Plan:
     def first_filter(self, block: int, filters: int) -> int:
         """First of the ``filters`` filters that ``block`` computes."""
         return min(block * self.filters, filters - self.filters)
+
+    def uncomputed(self, blocks: np.ndarray, filters: int) -> np.ndarray:
+        """Those of ``filters`` filters that none of ``blocks`` computes, in order."""
+        starts = [self.first_filter(int(block), filters) for block in blocks]
+        return np.setdiff1d(np.arange(filters), np.add.outer(starts, np.arange(self.filters)))
 
     def vectors(self, channels: int, lanes: int) -> tuple[int, int]:
         """Vectors of ``lanes`` along a run whose filterlets have ``channels`` weights: whole ones, and joined ones.

@@ -185,9 +185,10 @@ def _plan(op: ir.Operation) -> Findings:
 
 def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g = view.geometry
-    if plan.kernel != "table" or view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1:
-        yield "plan joins channels, which takes the table kernel, i8, one group and no horizontal dilation"
-    elif plan.joined != g.c and (plan.joined != g.c % 16 or plan.run_width != g.kw):
+    width = g.kw if plan.kernel == "input_stationary" else plan.run_width
+    if plan.kernel == "depthwise" or view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1:
+        yield "plan joins channels, which takes another kernel than depthwise, i8, one group and no horizontal dilation"
+    elif plan.joined != g.c and (plan.joined != g.c % 16 or width != g.kw):
         yield (
             f"plan joins {plan.joined} of {g.c} channels; it can join all, "
             f"or in runs of {g.kw} filterlets the last {g.c % 16}"
@@ -206,6 +207,8 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
             f"plan's pixel_rows = {rows} must divide the {g.oh} output rows and the plan's {plan.rows}, with pixels as "
             f"many as columns and at most 8 in all"
         )
+    if plan.unrolled not in (2, 4, 8, 16, 32, 64):
+        yield f"plan's unrolled = {plan.unrolled} must be a power of two from 2 to 64 in the input_stationary kernel"
     if pixels * rows == 8 and (pixels == 1 or g.strides[1] * -(-g.c // 16) * 16 > 508):
         yield f"plan's input_stationary kernel takes at most 7 pixels of {g.c} channels at a stride of {g.strides[1]}"
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
-from dtmm_mlir.passes.kernels.input_stationary import passes, stored_sums
+from dtmm_mlir.passes.kernels.input_stationary import passes_of, row_layout, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, UNROLLED, WORD, Finish
-from dtmm_mlir.passes.kernels.rows import RowLayout
+from dtmm_mlir.passes.kernels.mve_input_stationary import WORD, Finish, Passes
+from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
 from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
@@ -78,11 +78,14 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     kept = _blocks(conv, plan)
+    computed = np.flatnonzero(kept.any(axis=(1, 2))) if _drops_constants(conv) else np.arange(len(kept))
+    kept = kept[computed]
     runs = _runs(kept, width)
     whole, joined = plan.vectors(g.group_channels, lanes)
     weights = plan.weight_vectors(g.group_channels, lanes)
-    straight = bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
-    columns = {p * g.strides[1] + k * g.dilations[1] for p in range(pixels) for k in range(width)}
+    straight = len(kept) > 0 and bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
+    step = g.strides[1] // sampling(g)[1]
+    columns = {p * step + k * g.dilations[1] for p in range(pixels) for k in range(width)}
     pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
     blocks, walked, tested = pixel_blocks * len(kept), pixel_blocks * runs, 0
     if straight and plan.skip_padding:
@@ -108,6 +111,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "filter": 0 if finished else blocks * filters,
         "results": 0 if finished else blocks * filters * (pixels // 4),
         "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
+        "constant": pixel_blocks * len(plan.uncomputed(computed, g.f)),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
         "passes": 0,
@@ -125,29 +129,38 @@ _TABLE_ONLY = (
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g = conv.geometry
-    whole = -(-g.c // LANES) * LANES
-    layout = RowLayout.plan(g, whole, 0, plan.rows, 0, same=True)
-    filterlets = [int(count) for count in conv.kept.sum(axis=0).reshape(-1) if count]
-    kernel = passes(plan, layout)
-    finish = Finish(kernel.pixels, "double", 1)
+    layout = row_layout(g, plan)
+    passes = passes_of(plan, layout)
+    sizes, computed = _sizes(conv, passes), int(conv.kept.any(axis=(1, 2)).sum())
+    finish = Finish(passes.pixels, "double", 1)
     blocks = g.n * (g.oh // plan.pixel_rows) * -(-g.ow // plan.pixels)
     return dict.fromkeys(_TABLE_ONLY, 0) | {
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
-        "passes": blocks * (kernel.instructions(filterlets) + finish.instructions(g.f)),
-        "listed": kernel.list_words(len(filterlets), sum(filterlets)),
+        "passes": blocks * (passes.instructions(sizes) + finish.instructions(computed)),
+        "listed": passes.list_words(sizes),
         "stationary_block": blocks,
-        **_row_buffer(conv, plan, isa, whole),
+        "constant": blocks * (g.f - computed),
+        **_row_buffer(conv, plan, isa, layout.group_stride),
     }
+
+
+def _sizes(conv: Convolution, passes: Passes) -> list[list[int]]:
+    """For each of ``passes.kinds``, how many filters take part at each position or row."""
+    counts = [conv.kept.sum(axis=0).reshape(-1)] if passes.vectors else []
+    counts += [conv.kept.any(axis=2).sum(axis=0)] if passes.joined else []
+    return [[int(count) for count in each if count] for each in counts]
 
 
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
-    filterlets = [int(count) for count in conv.kept.sum(axis=0).reshape(-1) if count]
-    layout = RowLayout.plan(conv.geometry, conv.geometry.c, 0, 1, 0, same=True)
-    kernel = passes(plan, layout)
-    words = kernel.list_words(len(filterlets), sum(filterlets))
-    return conv.geometry.f * stored_sums(kernel.pixels) + words * WORD
+    passes = passes_of(plan, row_layout(conv.geometry, plan))
+    return conv.geometry.f * stored_sums(passes.pixels) + passes.list_words(_sizes(conv, passes)) * WORD
+
+
+def _drops_constants(conv: Convolution) -> bool:
+    """Whether blocks of filters without weights are no work but to store their constant results."""
+    return conv.element_type == "i8" and conv.geometry.groups == 1
 
 
 def _moves(isa: Isa, span: int) -> int:
@@ -162,9 +175,10 @@ def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int) -> dict[str
     if layout.direct:
         return {"copied": 0, "copied_pixel": 0, "moved": 0}
     lanes = isa.lanes(conv.element_type)
-    overlap = max(layout.reach - g.strides[0], 0) * layout.row
-    pixels = g.n * g.h * g.w
-    contiguous = g.c in (layout.pixel, layout.joined)
+    overlap = max(layout.reach - layout.strides[0], 0) * layout.row
+    down, right = layout.sampling
+    pixels = g.n * -(-g.h // down) * -(-g.w // right)
+    contiguous = g.c in (layout.pixel, layout.joined) and right == 1
     vectors = -(-g.group_channels // lanes) * g.groups
     return {
         "copied": pixels * g.c // lanes if contiguous else pixels * vectors,
@@ -183,19 +197,17 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of the ``table`` or ``input_stationary`` kernel."""
     if plan.kernel == "input_stationary":
-        positions = int(conv.kept.any(axis=0).sum())
-        return int(conv.kept.sum()) * (_stored_channels(conv) + 2) + 4 * positions
+        passes = passes_of(plan, row_layout(conv.geometry, plan))
+        sizes = _sizes(conv, passes)
+        weights = sum(
+            sum(chain.stored for chain in kind) * sum(each) for kind, each in zip(passes.kinds, sizes, strict=True)
+        )
+        return weights + sum(2 * (2 + size) for each in sizes for size in each)
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)
-
-
-def _stored_channels(conv: Convolution) -> int:
-    """Weights that the ``input_stationary`` kernel stores of a filterlet."""
-    channels = conv.geometry.c
-    return channels if channels <= LANES * UNROLLED else -(-channels // LANES) * LANES
 
 
 def _runs(kept: np.ndarray, width: int) -> int:

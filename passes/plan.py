@@ -18,6 +18,7 @@ from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, scratch_bytes, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
+from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
 from dtmm_mlir.targets import get_target
@@ -32,6 +33,9 @@ _BUFFER_BYTES = 16 << 10
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 """Instructions, about, of straight-line code."""
+
+_ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
+"""Filters whose products are straight-line code in the ``input_stationary`` kernel."""
 
 _BYTES_TO_SPARE = 1024
 """Bytes by which the weights of ``balanced`` may exceed nine eighths of the dense ones."""
@@ -125,18 +129,19 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
                 for dense in (0, 1):
                     plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled))
-    return plans + list(_input_stationary(conv, isa))
+    return plans + list(_input_stationary(conv, isa, optimize))
 
 
-def _input_stationary(conv: Convolution, isa: Isa) -> Iterator[Plan]:
+def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterator[Plan]:
     """The plans of that kernel, where sums and list of passes leave room for a row buffer."""
     g = conv.geometry
     if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
         return
     channels = -(-g.c // LANES) * LANES
     several = [(g.ow, rows) for rows in range(2, 8 // g.ow + 1) if g.oh % rows == 0]
-    for pixels, together in (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several):
-        plan = Plan("input_stationary", pixels, 1, 1, together, pixel_rows=together)
+    blocks = (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several)
+    for (pixels, together), joined in product(blocks, _joinable(conv, g.kw, LANES)):
+        plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], pixel_rows=together)
         scratch = scratch_bytes(conv, plan)
         far = pixels == 1 or (isa.word_reach is not None and g.strides[1] * channels > isa.word_reach)
         if scratch > _BUFFER_BYTES // 2 or (pixels * together == 8 and far):
@@ -159,7 +164,6 @@ def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:
 
 def _rows(g: Geometry, pixel_bytes: int, bytes: int = _ROW_BUFFER_BYTES) -> int:
     """Output rows per refill of a row buffer of ``bytes``."""
-    width = (g.ow - 1) * g.strides[1] + (g.kw - 1) * g.dilations[1] + 1
-    available = bytes // (width * pixel_bytes)
+    available = bytes // (row_pixels(g) * pixel_bytes)
     reach = (g.kh - 1) * g.dilations[0] + 1
-    return int(np.clip((available - reach) // g.strides[0] + 1, 1, g.oh))
+    return int(np.clip((available - reach) // (g.strides[0] // sampling(g)[0]) + 1, 1, g.oh))

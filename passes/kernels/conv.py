@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dtmm_mlir.dialect import reference
 from dtmm_mlir.dialect.ops import Clamp, Geometry, PackedConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Requantization, is_rectified
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
+
+WORD = 4
+"""Bytes of a parameter."""
+
+RESULTS = 4
+"""Pixels of one filter that are stored together."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class ConvKernel:
     - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
-      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [F, 4] for
-      ``input_stationary``
+      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [filters, 4] for
+      ``input_stationary``; these two are followed by [constant filters, 2]: their result, and how far the next one's is
     - rows: [buffer_size] the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``); and
       what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32
@@ -94,6 +102,31 @@ class ConvKernel:
     def buffer_size(self) -> int:
         """Elements of memory that the kernel works in, first of them the row buffer."""
         return self.layout.size
+
+    @property
+    def _drops_constants(self) -> bool:
+        """Whether blocks of filters without weights are left out: their results are known."""
+        return self.output_element == "i8" and self.geometry.groups == 1
+
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        """Numbers of the blocks that are computed."""
+        counts = self.conv.counts
+        return np.flatnonzero(counts) if self._drops_constants else np.arange(len(counts))
+
+    @cached_property
+    def _constants(self) -> np.ndarray:
+        """The filters that no block computes."""
+        return self.plan.uncomputed(self._blocks, self.geometry.f)
+
+    def _with_constants(self, table: np.ndarray, following: np.ndarray) -> np.ndarray:
+        """``table`` of parameters, and behind it result and ``following`` of each constant filter."""
+        if not len(self._constants):
+            return table
+        assert self.rescale
+        results = reference.requantize(self.conv.bias, self.rescale)[self._constants]
+        results = np.clip(results, *(self.clamp or (-128, 127)))
+        return np.concatenate([table.reshape(-1), np.stack([results, following], axis=1).reshape(-1)]).astype(np.int32)
 
     # The loops.
 
@@ -147,7 +180,7 @@ class ConvKernel:
             x = emit.mul(b, pixels)
             if g.ow % pixels:
                 x = emit.minimum(x, g.ow - pixels)
-            column = emit.mul(x, g.strides[1])
+            column = emit.mul(x, self.layout.strides[1])
             source = emit.add(window, emit.mul(column, self.layout.pixel))
             joined = emit.add(window, self.layout.joined_at(column))
             self._block(pixels, Window(source, joined, inside), emit.add(target, emit.mul(x, g.f)))
@@ -161,6 +194,26 @@ class ConvKernel:
             target: element of ``output`` of the first result.
         """
         raise NotImplementedError
+
+    def _store_constants(self, pixels: int, parameters: ir.Value, output: ir.Value) -> None:
+        """Results of the constant filters at ``pixels`` neighbouring pixels.
+
+        Args:
+            parameters: address of what ``_with_constants`` put there.
+            output: address of the first pixel's result of the first one.
+        """
+        i8, stride = ir.IntegerType.get_signless(8), self.geometry.f
+
+        def constant(_: Index, parameters: ir.Value, output: ir.Value) -> list[ir.Value]:
+            value, following = self.isa.load_pair(parameters)
+            value = arith.trunci(i8, value)
+            for at in range(0, pixels, RESULTS):
+                lanes = emit.vector_type(min(RESULTS, pixels - at), i8)
+                self.isa.store_strided(emit.broadcast(value, lanes), emit.advance(output, at * stride), stride)
+            following = arith.index_cast(ir.IndexType.get(), following)
+            return [emit.advance(parameters, 2 * WORD), emit.advance(output, following)]
+
+        emit.loop(0, len(self._constants), constant, [parameters, output])
 
     def _offset(self, run: Index) -> ir.Value:
         return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))

@@ -37,7 +37,7 @@ class DepthwiseKernel(ConvKernel):
         real = self.element == "f32"
         type = emit.vector_type(lanes, ir.F32Type.get() if real else emit.i32())
         start = emit.add(source, channel)
-        step = self.geometry.strides[1] * self.layout.pixel
+        step = self.layout.strides[1] * self.layout.pixel
 
         def widen(value: ir.Value) -> ir.Value:
             return value if real else arith.extsi(type, value)

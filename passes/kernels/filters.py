@@ -12,18 +12,15 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
+from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, ConvKernel, Window
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Results
 
 _PARAMETERS = 4
 """Words per filter: bias, multiplier, shift, and one of the block."""
 
-_WORD = 4
-"""Bytes of a parameter."""
-
-_RESULTS = 4
-"""Pixels of one filter that are requantized as one vector."""
+_UPPER = 16
+"""Where the upper half of a word begins."""
 
 
 Sums: TypeAlias = Sequence[ir.Value | None]
@@ -78,14 +75,27 @@ class FilterKernel(ConvKernel):
     @property
     def parameters(self) -> np.ndarray:
         """[blocks, filters of a block, 4] i32: bias, multiplier, shift; the last of a block's first filter is its runs,
-        the last of its last filter how far the next block's output is."""
+        the last of its last filter how far the next block's output is. A filter that is both has that in its upper half
+        where blocks are left out. Behind them the constant filters."""
         table = super().parameters.T[self._filters_of_blocks]
         table[:, :, 3] = 0
-        table[:, 0, 3] = self.conv.counts
+        table[:, 0, 3] = self.conv.counts[self._blocks]
+        following = np.diff(self._order, append=self._order[-1:])
         if self.filters > 1:
-            starts = self._filters_of_blocks[:, 0]
-            table[:-1, -1, 3] = np.diff(starts)
-        return table
+            table[:, -1, 3] = following[: len(table)]
+        elif self._packed:
+            table[:, 0, 3] |= following[: len(table)] << _UPPER
+        return self._with_constants(table, following[len(table) :])
+
+    @property
+    def _order(self) -> np.ndarray:
+        """The first filters of the blocks and the constant ones, in the order of their results."""
+        return np.concatenate([self._filters_of_blocks[:, 0], self._constants])
+
+    @property
+    def _packed(self) -> bool:
+        """Whether a word holds both a block's runs and how far the next one's output is."""
+        return self.filters == 1 and len(self._constants) > 0
 
     @property
     def _lanes(self) -> int:
@@ -99,8 +109,8 @@ class FilterKernel(ConvKernel):
     def _filters_of_blocks(self) -> np.ndarray:
         """[blocks, filters of a block] int."""
         filters = self.geometry.f
-        starts = [self.plan.first_filter(block, filters) for block in range(self.plan.blocks(filters))]
-        return np.add.outer(starts, np.arange(self.filters))
+        starts = [self.plan.first_filter(int(block), filters) for block in self._blocks]
+        return np.add.outer(np.array(starts, int), np.arange(self.filters))
 
     @property
     def _stored(self) -> int:
@@ -109,13 +119,12 @@ class FilterKernel(ConvKernel):
 
     def _block(self, pixels: int, window: Window, target: Index) -> None:
         data, joined = (emit.opaque(emit.pointer(self.data, at)) for at in (window.source, window.joined))
-        per_group = self.geometry.f // self.geometry.groups
-        blocks = -(-per_group // self.filters)
+        blocks = len(self._blocks) // self.geometry.groups
         tables = [emit.pointer(table) for table in (self.weights, self.offset_table, self.parameter_table)]
 
         def group(i: Index, *cursor: ir.Value) -> list[ir.Value]:
             start = self._at(data, emit.mul(i, self.layout.group_stride))
-            end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * _WORD)
+            end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * WORD)
 
             def block(end: ir.Value, *cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
                 following = self._filters(Cursor(*cursor), pixels, start, joined, window.inside)
@@ -124,7 +133,10 @@ class FilterKernel(ConvKernel):
 
             return (emit.repeat([end, *cursor], block) if blocks > 1 else block(end, *cursor)[1])[1:]
 
-        emit.loop(0, self.geometry.groups, group, [*tables, emit.pointer(self.output, target)])
+        cursor = [*tables, emit.pointer(self.output, emit.add(target, int(self._order[0])))]
+        if blocks:
+            cursor = emit.loop(0, self.geometry.groups, group, cursor)
+        self._store_constants(pixels, *cursor[2:])
 
     def _filters(
         self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value, inside: Mapping[int, ir.Value]
@@ -136,22 +148,24 @@ class FilterKernel(ConvKernel):
             weights, offsets, sums = self._own_runs(cursor, pixels, data, joined)
         if self.rescale:
             clamp = self.clamp or (-128, 127)
-            results = Results(self.filters, self.geometry.f, self._starts_with_bias, self.rescale, clamp)
+            results = Results(self.filters, self.geometry.f, self._starts_with_bias, self.rescale, clamp, self._packed)
             finished = self.isa.finish(sums, cursor.parameters, cursor.output, results)
             if finished:
                 return Cursor(weights, offsets, *finished)
         self._store_results(sums, pixels, cursor.parameters, cursor.output)
         step: Index = 1
-        if self.filters > 1:
-            step = arith.index_cast(ir.IndexType.get(), self._parameter(cursor.parameters, self.filters - 1, 3))
-        parameters = emit.advance(cursor.parameters, self.filters * _PARAMETERS * _WORD)
+        if self.filters > 1 or self._packed:
+            following = self._parameter(cursor.parameters, self.filters - 1, 3)
+            following = arith.shrsi(following, emit.splat(_UPPER, emit.i32())) if self._packed else following
+            step = arith.index_cast(ir.IndexType.get(), following)
+        parameters = emit.advance(cursor.parameters, self.filters * _PARAMETERS * WORD)
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
 
     @cached_property
     def _straight(self) -> bool:
         """Whether all blocks have the same runs, few enough to be straight-line code."""
-        counts = self.conv.counts
-        if not counts[0] or (counts != counts[0]).any():
+        counts = self.conv.counts[self._blocks]
+        if not counts.any() or (counts != counts[0]).any():
             return False
         runs = self.conv.positions.reshape(len(counts), -1)
         weights = self.plan.weight_vectors(self.geometry.group_channels, self._lanes)
@@ -179,7 +193,7 @@ class FilterKernel(ConvKernel):
     @property
     def _missing_bytes(self) -> int:
         """Bytes of that behind a run that may be skipped; none where padding is zero."""
-        return self.filters * _WORD if self.conv.input_zero_point else 0
+        return self.filters * WORD if self.conv.input_zero_point else 0
 
     @cached_property
     def _bounded(self) -> bool:
@@ -192,9 +206,9 @@ class FilterKernel(ConvKernel):
             )
             totals = np.concatenate([np.zeros((1, self.filters), np.int64), runs.cumsum(axis=0)])
             ends = np.cumsum(self.conv.counts, dtype=np.int64)
-            weights = totals[ends] - totals[ends - self.conv.counts]
+            weights = (totals[ends] - totals[ends - self.conv.counts])[self._blocks]
         bias = np.abs(self.conv.bias.astype(np.int64))[self._filters_of_blocks]
-        return bool((bias + 128 * weights).max() < 1 << 30)
+        return bool((bias + 128 * weights).max(initial=0) < 1 << 30)
 
     @cached_property
     def _starts_with_bias(self) -> bool:
@@ -216,10 +230,10 @@ class FilterKernel(ConvKernel):
 
     def _parameter(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
         """bias (0), multiplier (1), shift (2) or the last word (3) of one filter of a block."""
-        return emit.load_from(self._parameter_at(parameters, filter, kind), emit.i32(), _WORD)
+        return emit.load_from(self._parameter_at(parameters, filter, kind), emit.i32(), WORD)
 
     def _parameter_at(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
-        return emit.advance(parameters, (filter * _PARAMETERS + kind) * _WORD)
+        return emit.advance(parameters, (filter * _PARAMETERS + kind) * WORD)
 
     def _same_runs(
         self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value, inside: Mapping[int, ir.Value]
@@ -227,7 +241,7 @@ class FilterKernel(ConvKernel):
         """The runs of a block where every block has the same: straight-line code."""
         weights = cursor.weights
         sums: Sums = self._start_sums(pixels, cursor.parameters)
-        for position in self.conv.positions[: self.conv.counts[0]]:
+        for position in self.conv.positions[: self.conv.counts[self._blocks[0]]]:
             offset, row = self.layout.offset(int(position)), int(position) // self.geometry.kw
             start = weights
 
@@ -253,7 +267,7 @@ class FilterKernel(ConvKernel):
         following = emit.advance(weights, self._stored * self._element_bytes)
         if not self._missing_bytes:
             return [following, *(emit.splat(0, emit.i32()) if total is None else total for total in sums)]
-        missing = [emit.load_from(emit.advance(following, b * _WORD), emit.i32(), 1) for b in range(self.filters)]
+        missing = [emit.load_from(emit.advance(following, b * WORD), emit.i32(), 1) for b in range(self.filters)]
         added = [value for value in missing for _ in range(pixels)]
         totals = [b if total is None else arith.addi(total, b) for total, b in zip(sums, added, strict=True)]
         following, totals = self.isa.settle(emit.advance(following, self._missing_bytes), totals)
@@ -265,6 +279,8 @@ class FilterKernel(ConvKernel):
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block, as many and where the tables say."""
         count = self._parameter(cursor.parameters, 0, 3)
+        if self._packed:
+            count = arith.andi(count, emit.splat((1 << _UPPER) - 1, emit.i32()))
         index = ir.MemRefType(self.offset_table.type).element_type
 
         def run(
@@ -277,7 +293,7 @@ class FilterKernel(ConvKernel):
             return more, [left, weights, emit.advance(offsets, 1, index), *totals]
 
         carried = [count, cursor.weights, cursor.offsets, *self._start_sums(pixels, cursor.parameters)]
-        if self.conv.counts.all():
+        if self.conv.counts[self._blocks].all():
             carried = emit.repeat(carried, run)
         else:
             some = arith.cmpi(arith.CmpIPredicate.ne, count, emit.splat(0, emit.i32()))
@@ -306,8 +322,8 @@ class FilterKernel(ConvKernel):
                 bias = emit.splat(0, emit.i32())
             if self.element == "f32":
                 bias = arith.bitcast(ir.F32Type.get(), bias)
-            for first in range(0, pixels, _RESULTS):
-                lanes = sums[b * pixels + first : b * pixels + min(first + _RESULTS, pixels)]
+            for first in range(0, pixels, RESULTS):
+                lanes = sums[b * pixels + first : b * pixels + min(first + RESULTS, pixels)]
                 totals = emit.from_lanes([self.isa.total(s) for s in lanes])
                 at = first * self.geometry.f + b
                 if self.rescale:

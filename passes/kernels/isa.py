@@ -30,6 +30,7 @@ class Results:
         biased: whether the sums have the bias in them.
         rescale: to i8.
         clamp: (min, max) within i8.
+        packed: whether one filter's last parameter says in its upper half how far the next one's results are.
     """
 
     filters: int
@@ -37,6 +38,7 @@ class Results:
     biased: bool
     rescale: Rescale
     clamp: Clamp
+    packed: bool = False
 
 
 @dataclass
@@ -210,12 +212,11 @@ class Isa:
         """
         return None
 
-    def pass_filters(
-        self, passes: Passes, positions: int, filterlets: int, list: ir.Value, weights: ir.Value, data: ir.Value
-    ) -> None:
+    def pass_filters(self, passes: Passes, headers: int, list: ir.Value, weights: ir.Value, data: ir.Value) -> None:
         """Multiplies the inputs of a block of pixels by all filters, as the list of passes says; adds to their sums.
 
         Args:
+            headers: as of ``Passes.headers``.
             list, weights, data: addresses; ``data`` of the first pixel's window.
         """
         raise NotImplementedError
@@ -223,15 +224,23 @@ class Isa:
     def finish_stored(
         self,
         filters: int,
+        stride: int,
         pixels: int,
         parameters: ir.Value,
         sums: ir.Value,
         output: ir.Value,
         rescale: Rescale,
         clamp: Clamp,
-    ) -> bool:
-        """Requantizes sums in memory, stores the results, and leaves the biases there; whether it can."""
-        return False
+    ) -> tuple[ir.Value, ir.Value] | None:
+        """Requantizes sums in memory, stores the results, and leaves the biases there.
+
+        Args:
+            stride: bytes from pixel to pixel of the results.
+
+        Returns:
+            addresses behind the parameters, and where the last parameter says; ``None`` if it cannot.
+        """
+        return None
 
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""

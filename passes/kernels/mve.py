@@ -105,7 +105,7 @@ class Mve(Isa):
         offsets = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
         rectified = rescale.rounding == "double" and is_rectified(rescale, results.clamp)
         rounding = "rectified" if rectified else rescale.rounding
-        how = Finish(filters, not results.biased, rounding, rescale.output_zero_point)
+        how = Finish(filters, not results.biased, rounding, rescale.output_zero_point, results.packed)
         type = emit.vector_type(8, ir.IntegerType.get_signless(16))
         numbers = ir.DenseElementsAttr.get(offsets.astype(np.uint16).view(np.int16), type=type)
         addresses = [(register, a.type, a) for register, a in ((PARAMETERS, parameters), (OUTPUT, output))]
@@ -115,34 +115,29 @@ class Mve(Isa):
         return following, behind
 
     def pass_filters(
-        self,
-        passes: stationary.Passes,
-        positions: int,
-        filterlets: int,
-        list: ir.Value,
-        weights: ir.Value,
-        data: ir.Value,
+        self, passes: stationary.Passes, headers: int, list: ir.Value, weights: ir.Value, data: ir.Value
     ) -> None:
-        moving = [(stationary.WEIGHTS, weights.type, weights), (stationary.DATA, data.type, data)]
-        clobbered = [*SUMS, *stationary.CHANGED, *VECTORS, "cc"]
-        emit.assembly(passes.assembly(positions, filterlets), moving, clobbered, [(stationary.LIST, list)])
+        addresses = ((stationary.LIST, list), (stationary.WEIGHTS, weights), (stationary.DATA, data))
+        moving = [(register, value.type, value) for register, value in addresses]
+        emit.assembly(passes.assembly(headers), moving, [*SUMS, *stationary.CHANGED, *VECTORS])
 
     def finish_stored(
         self,
         filters: int,
+        stride: int,
         pixels: int,
         parameters: ir.Value,
         sums: ir.Value,
         output: ir.Value,
         rescale: Rescale,
         clamp: Clamp,
-    ) -> bool:
-        if not is_far(rescale) or clamp != (-128, 127) or pixels * filters >= 1 << 16:
-            return False
+    ) -> tuple[ir.Value, ir.Value] | None:
+        if not is_far(rescale) or clamp != (-128, 127) or pixels * stride >= 1 << 16:
+            return None
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         how = stationary.Finish(pixels, "rectified" if rectified else rescale.rounding, rescale.output_zero_point)
         type = emit.vector_type(8, ir.IntegerType.get_signless(16))
-        places = ir.DenseElementsAttr.get((how.pixel_of_lane * filters).astype(np.uint16).view(np.int16), type=type)
+        places = ir.DenseElementsAttr.get((how.pixel_of_lane * stride).astype(np.uint16).view(np.int16), type=type)
         moving = [
             (stationary.PARAMETERS, parameters.type, parameters),
             (stationary.STORED, sums.type, sums),
@@ -154,8 +149,10 @@ class Mve(Isa):
             (stationary.ZERO_POINT, emit.splat(rescale.output_zero_point, emit.i32())),
             (stationary.OFFSETS, arith.ConstantOp(type, places).result),
         ]
-        emit.assembly(how.assembly(), moving, [*SUMS[:3], *VECTORS[:5], "vpr"], still)
-        return True
+        following, _, behind, _ = emit.assembly(
+            how.assembly(), moving, [*stationary.TEMPORARY, *VECTORS[:5], "vpr"], still
+        )
+        return following, behind
 
     def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         return emit.load_two_words(address)

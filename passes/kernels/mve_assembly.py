@@ -91,18 +91,21 @@ class Finish:
         bias: whether it is added.
         rounding: ``double``, ``single``, or ``double`` as ``rectified`` where negative results end as zero anyway.
         zero_point: of the results.
+        packed: whether how far the next filter's results are is in the upper half of the one filter's last word.
     """
 
     filters: int
     bias: bool
     rounding: Rounding
     zero_point: int
+    packed: bool = False
 
     def assembly(self) -> list[str]:
         """The instructions: sums in ``SUMS``, offsets of the results in ``OFFSETS``.
 
         ``PARAMETERS`` and ``OUTPUT`` move on to the next block: a filter's parameters are bias, multiplier, shift, and
-        one more word, the last filter's being how far the next block's results are; without it they are the next.
+        one more word, the last of two filters' being how far the next block's results are. Those of one filter are the
+        next, if ``packed`` does not say otherwise.
         """
         temporary = [SUMS[at : at + 4] for at in range(0, 4 * self.filters, 4)]
         lines = []
@@ -123,7 +126,7 @@ class Finish:
                 f"mvn {SUMS[0]}, #{~self.zero_point}" if self.zero_point < 0 else f"mov {SUMS[0]}, #{self.zero_point}"
             ]
             lines += [f"vqadd.s16 {low}, {low}, {SUMS[0]}"]
-        step = temporary[1][3] if self.filters == 2 else "#1"
+        step = temporary[1][3] if self.filters == 2 else f"{temporary[0][3]}, asr #16" if self.packed else "#1"
         return [
             *lines,
             f"vqmovnb.s16 {low}, {low}",

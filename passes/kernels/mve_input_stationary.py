@@ -2,160 +2,152 @@
 
 All of it is assembly, because LLVM has no ``vmlava`` on sums that are loaded and stored together.
 
-The list of passes is in memory, as words: one that belongs to the assembly, and for each kernel position that any
-filter keeps
+A *pass* loads one vector of inputs per pixel and multiplies it by the weights of all filters that take part. Passes are
+code threaded by a list in memory. There are *chains* of code, each of which begins by loading the inputs and goes on
+with the products of ``Chain.unrolled`` filters; a pass whose filters are no multiple of that enters its first round
+further down. The list holds, for each pass, words that tell
 
-- where its inputs are, in bytes behind those loaded before,
-- how many filters keep it, and the addresses of their sums,
-- if there are several vectors of channels, the address of the first of these addresses,
-- if there are more than ``UNROLLED``, how many turns of the loop over them are left.
+- where the addresses of its filters' sums are,
+- how many bytes its inputs are from those loaded before,
+- where in the code its products begin, in bytes from behind the jump.
 
-A position that no filter keeps ends it. Where there are words behind the addresses, as many come before the first
-position too.
+Addresses of sums are in rounds, each followed by a word that tells where the code goes on. Passes over the same kernel
+position share them. A last entry, and one between passes of two kinds, are no passes but jumps elsewhere; they load
+again what is there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from dtmm_mlir.passes.kernels.mve_assembly import SUMS, Rounding, load, move, scaled
 
 LIST, WEIGHTS, DATA = "r1", "r3", "r9"
-"""Addresses that ``Passes`` begins with; that of the list is the same in the end."""
+"""Addresses that ``Passes`` begins with."""
 
 PARAMETERS, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r3", "r11", "lr", "r9", "r8", "q7"
 """What ``Finish`` begins with."""
 
-UNROLLED = 4
-"""Vectors of channels whose code is straight-line; more take turns of a loop."""
+TEMPORARY = ("r0", "r2", "r4", "r5")
+"""What ``Finish`` writes besides."""
 
 LANES, WORD = 16, 4
+
+HEADER = 3
+"""Words of the list that each pass has by itself."""
 
 CHANGED = ("r5", "r11")
 """What ``Passes`` writes besides."""
 
-_INPUT, _FIRST, _SECOND, _COUNT = "r7", "r5", "r11", "r9"
+_PLACES, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r7", "r5", "r11", "r9"
 _WEIGHTS_VECTOR, _SHARED_VECTOR = "q7", "q6"
+
+_JUMP = 2
+"""Bytes of ``add pc, register``, which counts from four bytes behind its own address. All others have four bytes."""
 
 
 @dataclass(frozen=True)
-class Passes:
-    """All products of some pixels with the filters of one convolution.
+class Chain:
+    """Code that loads some pixels' inputs and multiplies them by one filter after another.
 
     Attributes:
         inputs: bytes from the first pixel's inputs to each one's, of 1 to 8; no load reaches from the seventh to the
             eighth if they are more than 508 apart.
-        vectors: along the channels.
-        last: weights stored of the last vector; 16 where the vectors are a loop.
+        alignment: bytes that the inputs' addresses are multiples of.
+        stored: bytes of each vector of weights, up to 16.
+        unrolled: filters, an even number.
     """
 
     inputs: tuple[int, ...]
-    vectors: int
-    last: int
+    alignment: int
+    stored: int
+    unrolled: int
 
     @property
     def pixels(self) -> int:
         return len(self.inputs)
 
     @property
-    def turns(self) -> int:
-        """Turns of the loop over the vectors."""
-        return 1 if self.vectors <= UNROLLED else self.vectors
-
-    @property
-    def words_behind(self) -> int:
-        """Words behind the addresses of a position's sums."""
-        return (self.vectors > 1) + (self.turns > 1)
-
-    @property
-    def moved(self) -> int:
-        """Bytes from the inputs at a kernel position to where the address of inputs is after it."""
-        return self._last_loaded + (self.turns > 1) * self.vectors * LANES + self._behind_last
-
-    @property
-    def _behind_last(self) -> int:
-        if self.turns > 1:
-            return -self._last_loaded
-        return (self.vectors - 1) * LANES
-
-    @property
     def _loaded(self) -> int:
-        """Pixels whose inputs wait in registers."""
+        """Pixels whose inputs wait in registers; an eighth one shares the last register."""
         return min(self.pixels, 7)
 
     @property
-    def _last_loaded(self) -> int:
+    def _late(self) -> bool:
+        return self.pixels > self._loaded
+
+    @property
+    def moved(self) -> int:
+        """Bytes from the inputs to where their address is after the loads."""
         return self.inputs[self._loaded - 1]
 
-    def list_words(self, positions: int, filterlets: int) -> int:
-        """Words of the list of passes."""
-        return 1 + (positions + 1) * (2 + self.words_behind) + filterlets
-
-    def instructions(self, filterlets: list[int]) -> int:
-        """Instructions executed.
-
-        Args:
-            filterlets: of each kernel position that any filter keeps.
-        """
-        header = 6 + (self.turns > 1) * 2
-        around = self._loaded + (4 if self.pixels == 8 else 3) + (self.turns > 1) * 5
-        back = (self.vectors - 1) * (1 + (self.pixels == 8)) if self.turns == 1 else 0
-        one = len(self._filterlet(_FIRST, LANES, 0)) + 1
-        pair = 2 * one - 1
-        total = 6
-        for count in filterlets:
-            single = one + (self.pixels == 8) if count % 2 else 0
-            loop = 1 if self.pixels < 8 else 2
-            total += header + back + self.vectors * (around + single + count // 2 * (pair + loop))
-        return total
-
-    def assembly(self, positions: int, filterlets: int) -> list[str]:
-        """The instructions; labels are numbers."""
-        header = [*["r2", "r4"][: self.words_behind], _FIRST, _COUNT]
-        lines = [f"str {_INPUT}, [{LIST}], #{WORD}", f"mov {_INPUT}, {DATA}", "1:"]
-        lines += [f"ldm.w {LIST}!, {{{', '.join(header)}}}", f"cmp {_COUNT}, #0", "beq.w 9f"]
-        lines += [f"add {_INPUT}, {_FIRST}"]
-        if self.turns > 1:
-            lines += ["2:", *self._vector(LANES, LANES - self._last_loaded)]
-            lines += [f"ldrd r0, r2, [{LIST}]", "subs r2, #1", f"str r2, [{LIST}, #{WORD}]"]
-            restart = [f"mov {LIST}, r0"] + ([f"ldr {_COUNT}, [{LIST}, #-{WORD}]"] if self.pixels == 8 else [])
-            lines += ["beq.w 3f", *restart, "b.w 2b", "3:", f"mov r2, #{self.turns}", f"str r2, [{LIST}, #{WORD}]"]
-        else:
-            for vector in range(self.vectors):
-                ends = vector == self.vectors - 1
-                stored = self.last if ends else LANES
-                lines += self._vector(stored, 0 if ends else LANES - self._last_loaded)
-                if not ends:
-                    lines.append(f"ldr {LIST}, [{LIST}]")
-                    lines += [f"ldr {_COUNT}, [{LIST}, #-{WORD}]"] if self.pixels == 8 else []
-        size = (self.list_words(positions, filterlets)) * WORD
-        return [*lines, "b.w 1b", "9:", *move(LIST, -size), f"ldr {_INPUT}, [{LIST}]"]
-
-    def _vector(self, stored: int, step: int) -> list[str]:
-        """The products of one vector along the channels.
-
-        Args:
-            stored: bytes of each of its weights.
-            step: bytes that the address of the inputs moves on from the last one loaded.
-        """
-        late = self.pixels > self._loaded
-        lines = []
+    @cached_property
+    def loads(self) -> list[str]:
+        """From the list's words of a pass to its inputs in registers; the jump to the products follows."""
+        lines = [f"ldm.w {_NEXT}!, {{{_PLACES}, {_FIRST}, {_SECOND}}}", f"add.w {_INPUT}, {_INPUT}, {_FIRST}"]
         for pixel in range(self._loaded):
-            last = pixel == self._loaded - 1
-            following = (0 if late else step) if last else self.inputs[pixel + 1] - self.inputs[pixel]
-            lines += load(f"q{pixel}", _INPUT, following, WORD)
-        first, second = (self._filterlet(register, stored, turned) for register, turned in ((_FIRST, 0), (_SECOND, 1)))
-        left = _COUNT if late else LEFT
-        lines += [f"lsrs.w {left}, {_COUNT}, #1", "bcc.w 5f", f"ldr {_FIRST}, [{LIST}], #{WORD}", *first]
-        lines += self._reload(turned=True) if late else []
-        lines += ["5:", "beq.w 7f" if late else f"wls {LEFT}, {LEFT}, 7f", "6:"]
-        lines += [f"ldrd {_FIRST}, {_SECOND}, [{LIST}], #{2 * WORD}", *first, *second]
-        lines += [f"subs {left}, #1", "bne.w 6b"] if late else [f"le {LEFT}, 6b"]
-        return [*lines, "7:", *(move(_INPUT, step) if late else [])]
+            following = 0 if pixel == self._loaded - 1 else self.inputs[pixel + 1] - self.inputs[pixel]
+            lines += load(f"q{pixel}", _INPUT, following, self.alignment)
+        return lines
 
-    def _filterlet(self, register: str, stored: int, turned: int) -> list[str]:
+    @cached_property
+    def pair(self) -> tuple[list[str], list[str]]:
+        """The products of two filters."""
+        first = [f"ldrd {_FIRST}, {_SECOND}, [{_PLACES}], #{2 * WORD}", *self._products(_FIRST, 0)]
+        return first, self._products(_SECOND, 1)
+
+    @cached_property
+    def stub(self) -> list[str]:
+        """What comes before the products where the first filter is the second of a pair; a branch there follows."""
+        return [*(self._reload(0) if self._late else []), f"ldr.w {_SECOND}, [{_PLACES}], #{WORD}"]
+
+    @property
+    def behind_loads(self) -> int:
+        """Bytes from the chain to behind the jump that follows the loads."""
+        return WORD * len(self.loads) + _JUMP
+
+    @property
+    def pair_bytes(self) -> int:
+        return WORD * sum(map(len, self.pair))
+
+    @property
+    def stub_bytes(self) -> int:
+        return WORD * (len(self.stub) + 1)
+
+    @property
+    def behind_round(self) -> int:
+        """Bytes from the chain to behind the jump that follows a round."""
+        return self.behind_loads + self.unrolled // 2 * self.pair_bytes + WORD + _JUMP
+
+    @property
+    def bytes(self) -> int:
+        return self.behind_round + self.unrolled // 2 * self.stub_bytes
+
+    def entry(self, skipped: int) -> int:
+        """Bytes from the chain to where a round begins of which ``skipped`` filters are left out."""
+        if skipped % 2:
+            return self.behind_round + skipped // 2 * self.stub_bytes
+        return self.behind_loads + skipped // 2 * self.pair_bytes
+
+    def instructions(self, filters: int) -> int:
+        """Of one pass with ``filters`` filters."""
+        first, second = map(len, self.pair)
+        total = len(self.loads) + 1 + filters // 2 * (first + second) - (-filters // self.unrolled) * 2
+        return total + (len(self.stub) + 1 + second if filters % 2 else 0)
+
+    def assembly(self, label: int) -> list[str]:
+        """The instructions; local labels begin with ``label``."""
+        lines, stubs = [*self.loads, f"add pc, {_SECOND}"], list[str]()
+        for number in range(self.unrolled // 2):
+            first, second = self.pair
+            lines += [*first, f"{label + number}:", *second]
+            stubs += [*self.stub, f"b.w {label + number}b"]
+        return [*lines, f"ldr.w {_FIRST}, [{_PLACES}], #{WORD}", f"add pc, {_FIRST}", *stubs]
+
+    def _products(self, register: str, turned: int) -> list[str]:
         """The products of one vector of weights with those of all pixels.
 
         Args:
@@ -163,19 +155,117 @@ class Passes:
             turned: whether the last pixel's inputs are in the shared register already, not the last but one's.
         """
         products = [f"vmlava.s8 {SUMS[p]}, {_WEIGHTS_VECTOR}, q{min(p, 6)}" for p in range(self.pixels)]
-        if self.pixels > self._loaded:
+        if self._late:
             others, shared = products[:-2], products[-2:]
             shared = shared[::-1] if turned else shared
-            products = [shared[0], *self._reload(bool(turned)), *others, shared[1]]
+            products = [shared[0], *self._reload(turned), *others, shared[1]]
         sums = ", ".join(SUMS[: self.pixels])
-        read, write = ("ldr", "str") if self.pixels == 1 else ("ldm.w", "stm.w")
+        read, write = ("ldr.w", "str.w") if self.pixels == 1 else ("ldm.w", "stm.w")
         places = f"{sums}, [{register}]" if self.pixels == 1 else f"{register}, {{{sums}}}"
-        weights = f"vldrb.u8 {_WEIGHTS_VECTOR}, [{WEIGHTS}], #{stored}"
+        weights = f"vldrb.u8 {_WEIGHTS_VECTOR}, [{WEIGHTS}], #{self.stored}"
         return [f"{read} {places}", weights, *products, f"{write} {places}"]
 
-    def _reload(self, turned: bool) -> list[str]:
+    def _reload(self, turned: int) -> list[str]:
         """Loads the other one of the two pixels that share a register."""
-        return [f"vldrw.u32 {_SHARED_VECTOR}, [{_INPUT}, #{0 if turned else self.inputs[7] - self.inputs[6]}]"]
+        return load(_SHARED_VECTOR, _INPUT, 0, self.alignment) if turned else self._load_eighth
+
+    @property
+    def _load_eighth(self) -> list[str]:
+        name = "vldrw.u32" if self.alignment % WORD == 0 else "vldrb.u8"
+        return [f"{name} {_SHARED_VECTOR}, [{_INPUT}, #{self.inputs[7] - self.inputs[6]}]"]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """All products of some pixels with the filters of one convolution.
+
+    Attributes:
+        vectors: the chain that each vector along the channels takes, at each kernel position.
+        joined: the chain of vectors of joined channels, and how many there are, at each kernel row.
+    """
+
+    vectors: tuple[Chain, ...]
+    joined: tuple[Chain, ...] = ()
+
+    @property
+    def pixels(self) -> int:
+        return (*self.vectors, *self.joined)[0].pixels
+
+    @property
+    def unrolled(self) -> int:
+        return (*self.vectors, *self.joined)[0].unrolled
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[Chain, ...], ...]:
+        """The vectors of a position, then those of a row; those there are."""
+        return tuple(chains for chains in (self.vectors, self.joined) if chains)
+
+    @cached_property
+    def chains(self) -> list[Chain]:
+        """Each once, in the order of the code."""
+        return list(dict.fromkeys(chain for kind in self.kinds for chain in kind))
+
+    def at(self, chain: Chain) -> int:
+        """Bytes from the first chain to ``chain``."""
+        return sum(each.bytes for each in self.chains[: self.chains.index(chain)])
+
+    def jump(self, before: Chain, to: Chain) -> int:
+        """The list's word for a pass in chain ``to`` behind one in ``before``, without its ``Chain.entry``."""
+        return self.at(to) - self._behind_loads(before)
+
+    def leave(self, before: Chain, to: Chain | None) -> int:
+        """The list's word of what is no pass: to the loads of ``to``, or to the end."""
+        place = self.at(to) if to else sum(chain.bytes for chain in self.chains)
+        return place - self._behind_loads(before)
+
+    def _behind_loads(self, chain: Chain) -> int:
+        return self.at(chain) + chain.behind_loads + WORD - _JUMP
+
+    def again(self, chain: Chain) -> int:
+        """The word behind a round that another one follows."""
+        return chain.behind_loads - (chain.behind_round + WORD - _JUMP)
+
+    def following(self, chain: Chain) -> int:
+        """The word behind a pass's last round."""
+        return -(chain.behind_round + WORD - _JUMP)
+
+    def headers(self, filters: list[list[int]]) -> int:
+        """Entries of the list that are passes or jumps.
+
+        Args:
+            filters: for each of ``kinds``, how many filters take part at each position or row.
+        """
+        return sum(len(kind) * len(each) for kind, each in zip(self.kinds, filters, strict=True)) + len(self.kinds)
+
+    def list_words(self, filters: list[list[int]]) -> int:
+        """Words of the list; argument as of ``headers``."""
+        counts = [count for each in filters for count in each]
+        rounds = sum(-(-count // self.unrolled) for count in counts)
+        return self.headers(filters) * HEADER + 1 + sum(counts) + rounds
+
+    def instructions(self, filters: list[list[int]]) -> int:
+        """Instructions executed; argument as of ``headers``."""
+        total = len(self._begin(self.headers(filters))) + 1
+        for kind, each in zip(self.kinds, filters, strict=True):
+            total += sum(chain.instructions(count) for chain in kind for count in each) + len(kind[-1].loads) + 1
+        return total
+
+    def assembly(self, headers: int) -> list[str]:
+        """The instructions; labels are numbers. What is in r7 is kept behind the list's headers meanwhile."""
+        lines, label = self._begin(headers), 1
+        for chain in self.chains:
+            ready = [f"{label}:"] if chain == self.kinds[0][-1] else []
+            lines += [*ready, *chain.assembly(label + 1)]
+            label += chain.unrolled // 2 + 1
+        return [*lines, f"ldr.w {_INPUT}, [{_NEXT}]"]
+
+    def _begin(self, headers: int) -> list[str]:
+        """The first pass begins as if one of the last vector had been before."""
+        places = [f"mov.w {_FIRST}, {LIST}", *move(_FIRST, headers * HEADER * WORD), f"str.w {_INPUT}, [{_FIRST}]"]
+        lines = [*places, f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
+        before = self.chains[: self.chains.index(self.kinds[0][-1])]
+        label = 1 + sum(chain.unrolled // 2 + 1 for chain in before)
+        return [*lines, f"b.w {label}f"] if before else lines
 
 
 @dataclass(frozen=True)
@@ -203,20 +293,32 @@ class Finish:
         """Two bits for each i16 lane that holds a result."""
         return sum(3 << 2 * (2 * (p % 4) + p // 4) for p in range(self.pixels))
 
+    @property
+    def _is_masked(self) -> bool:
+        """Whether some lanes hold no result."""
+        return self.pixels < 8
+
     def instructions(self, filters: int) -> int:
         """Instructions executed."""
-        return 1 + filters * (len(self.assembly()) - 2)
+        return self._is_masked + filters * (len(self._filter()) + 1)
 
     def assembly(self) -> list[str]:
-        """A loop over the filters; their parameters are bias, multiplier, shift, and one more word."""
+        """A loop over the filters; their parameters are bias, multiplier, shift, and how far the next one's results
+        are."""
+        begin = [f"vmsr p0, {MASK}"] if self._is_masked else []
+        return [*begin, "1:", *self._filter(), f"le {LEFT}, 1b"]
+
+    def _filter(self) -> list[str]:
+        bias, multiplier, shift, following = TEMPORARY
         vectors = range(1 + (self.pixels > 4))
-        lines = [f"vmsr p0, {MASK}", "1:", f"ldrd r0, r2, [{PARAMETERS}], #8", f"ldr r4, [{PARAMETERS}], #8"]
+        lines = [f"ldm.w {PARAMETERS}!, {{{bias}, {multiplier}, {shift}, {following}}}"]
         lines += [f"vldrw.u32 q{v}, [{STORED}, #{LANES * v}]" for v in vectors]
-        lines += ["vdup.32 q4, r0", *(f"vstrw.32 q4, [{STORED}], #{LANES}" for _ in vectors)]
+        lines += [f"vdup.32 q4, {bias}", *(f"vstrw.32 q4, [{STORED}], #{LANES}" for _ in vectors)]
         for v in vectors:
-            lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", "r2", "r4")
+            lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", multiplier, shift)
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
         lines += [f"vqmovnb.s32 {low}, {low}"] + ([f"vqmovnt.s32 {low}, {high}"] if len(vectors) > 1 else [])
         lines += [f"vqadd.s16 {low}, {low}, {ZERO_POINT}"] if self.zero_point else []
-        lines += [f"vqmovnb.s16 {low}, {low}", "vpst", f"vstrbt.16 {low}, [{OUTPUT}, {OFFSETS}]"]
-        return [*lines, f"add.w {OUTPUT}, {OUTPUT}, #1", f"le {LEFT}, 1b"]
+        before, store = (["vpst"], "vstrbt.16") if self._is_masked else ([], "vstrb.16")
+        lines += [f"vqmovnb.s16 {low}, {low}", *before, f"{store} {low}, [{OUTPUT}, {OFFSETS}]"]
+        return [*lines, f"add.w {OUTPUT}, {OUTPUT}, {following}"]

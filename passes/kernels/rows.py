@@ -37,6 +37,7 @@ class RowLayout:
         width: pixels per row.
         rows: output rows per refill.
         slack: elements after the last row that may be read (and are zero), never used.
+        sampling: (vertical, horizontal) of the input's rows and pixels, one in so many lies in the buffer.
         direct: the input itself has this layout: no buffer.
     """
 
@@ -46,7 +47,8 @@ class RowLayout:
     width: int
     rows: int
     slack: int
-    direct: bool
+    sampling: tuple[int, int] = (1, 1)
+    direct: bool = False
 
     @staticmethod
     def plan(geometry: Geometry, group_stride: int, joined: int, rows: int, slack: int, same: bool) -> RowLayout:
@@ -59,8 +61,13 @@ class RowLayout:
         one_part = g.group_channels in (group_stride, joined)
         if same and one_part and not any(g.pads) and not slack:
             return RowLayout(g, group_stride, joined, g.w, g.oh, 0, direct=True)
-        width = (g.ow - 1) * g.strides[1] + (g.kw - 1) * g.dilations[1] + 1
-        return RowLayout(g, group_stride, joined, width, min(rows, g.oh), slack, direct=False)
+        return RowLayout(g, group_stride, joined, row_pixels(g), min(rows, g.oh), slack, sampling(g))
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """(vertical, horizontal) from an output pixel's window to the next one's, in rows and pixels of this layout."""
+        (down, right), (y, x) = self.sampling, self.geometry.strides
+        return y // down, x // right
 
     @property
     def pixel(self) -> int:
@@ -88,7 +95,7 @@ class RowLayout:
         return (self.geometry.kh - 1) * self.geometry.dilations[0] + 1
 
     def span_of(self, rows: int) -> int:
-        return (rows - 1) * self.geometry.strides[0] + self.reach
+        return (rows - 1) * self.strides[0] + self.reach
 
     @property
     def size(self) -> int:
@@ -104,6 +111,18 @@ class RowLayout:
         return ky * self.geometry.dilations[0] * self.row + kx * self.geometry.dilations[1] * (
             self.pixel or self.joined
         )
+
+
+def sampling(g: Geometry) -> tuple[int, int]:
+    """One in how many rows, and pixels of a row, is read at all: a stride matters only where windows are one wide."""
+    if any(g.pads):
+        return 1, 1
+    return (g.strides[0] if g.kh == 1 else 1), (g.strides[1] if g.kw == 1 else 1)
+
+
+def row_pixels(g: Geometry) -> int:
+    """Pixels that a row of the buffer holds."""
+    return (g.ow - 1) * (g.strides[1] // sampling(g)[1]) + (g.kw - 1) * g.dilations[1] + 1
 
 
 class RowBuffer:
@@ -135,8 +154,8 @@ class RowBuffer:
             together: output rows of each call, from the one it is given; they divide those of a refill.
         """
         layout, g = self.layout, self.layout.geometry
+        step = layout.strides[0] * layout.row
         if layout.direct:
-            step = g.strides[0] * layout.row
             emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))), step=together)
             return
         self._write_padding(0, layout.span)
@@ -147,34 +166,34 @@ class RowBuffer:
             first = emit.mul(b, layout.rows)
             rows = emit.minimum(layout.rows, emit.sub(g.oh, first))
             self._refill(image, b, first, rows)
-            step = g.strides[0] * layout.row
             emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)), step=together)
 
         emit.loop(0, -(-g.oh // layout.rows), block)
 
     def _refill(self, image: Index, block: Index, first: Index, rows: Index) -> None:
         layout, g = self.layout, self.layout.geometry
-        overlap = max(layout.reach - g.strides[0], 0)
-        needed = emit.add(emit.mul(emit.sub(rows, 1), g.strides[0]), layout.reach)
-        top = emit.sub(emit.mul(first, g.strides[0]), g.pads[0])
+        stride = layout.strides[0]
+        overlap = max(layout.reach - stride, 0)
+        needed = emit.add(emit.mul(emit.sub(rows, 1), stride), layout.reach)
+        top = emit.sub(emit.mul(first, stride), g.pads[0])
         if isinstance(block, int) or not overlap:
             start: Index = 0
         else:
             is_first = arith.cmpi(arith.CmpIPredicate.eq, block, emit.index(0))
             start = arith.select(is_first, emit.index(0), emit.index(overlap))
-            shift = layout.rows * g.strides[0] * layout.row
+            shift = layout.rows * stride * layout.row
             emit.branch(is_first, lambda: None, lambda: self._move(shift, overlap * layout.row))
         emit.loop(start, needed, lambda r: self._fill_row(image, emit.add(top, r), r))
 
     def _fill_row(self, image: Index, y: Index, row: Index) -> None:
-        """Row ``row`` of the buffer := input row ``y``, or padding where the input has no such row."""
+        """Row ``row`` of the buffer := row ``y`` of those sampled, or padding where the input has no such row."""
         layout, g = self.layout, self.layout.geometry
         at = emit.mul(row, layout.row)
-        copied = min(g.w, layout.width - g.pads[2])
+        copied = min(-(-g.w // layout.sampling[1]), layout.width - g.pads[2])
 
         def copy() -> None:
             if copied > 0:
-                source = emit.add(image, emit.mul(y, g.w * g.c))
+                source = emit.add(image, emit.mul(y, layout.sampling[0] * g.w * g.c))
                 target = emit.add(at, g.pads[2] * layout.pixel)
                 self._copy_pixels(source, target, emit.add(at, layout.joined_at(g.pads[2])), copied)
 
@@ -189,20 +208,22 @@ class RowBuffer:
 
     def _copy_pixels(self, source: Index, target: Index, joined: Index, pixels: int) -> None:
         layout, g = self.layout, self.layout.geometry
-        if g.c in (layout.pixel, layout.joined):
+        right = layout.sampling[1]
+        if g.c in (layout.pixel, layout.joined) and right == 1:
             self._copy(source, target if layout.pixel else joined, pixels * g.c)
             return
         whole = g.group_channels - layout.joined
 
         def pixel(p: Index) -> None:
             def group(i: Index) -> None:
-                start = emit.add(emit.mul(p, g.c), emit.mul(i, g.group_channels))
+                start = emit.add(emit.mul(p, right * g.c), emit.mul(i, g.group_channels))
                 end = emit.add(emit.mul(p, layout.pixel), emit.mul(i, layout.group_stride))
                 self._copy(emit.add(source, start), emit.add(target, end), whole)
 
-            emit.loop(0, g.groups, group)
+            if layout.pixel:
+                emit.loop(0, g.groups, group)
             if layout.joined:
-                start = emit.add(emit.mul(p, g.c), whole)
+                start = emit.add(emit.mul(p, right * g.c), whole)
                 self._copy(emit.add(source, start), emit.add(joined, emit.mul(p, layout.joined)), layout.joined)
 
         emit.loop(0, pixels, pixel)

@@ -96,14 +96,14 @@ class TableKernel(FilterKernel):
     def _run(
         self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums, behind: int = 0
     ) -> tuple[ir.Value, Sums]:
-        g, lanes = self.geometry, self._lanes
+        g, lanes, step = self.geometry, self._lanes, self.layout.strides[1]
         pixels = range(len(sums) // self.filters)
         if self._vectors:
-            columns = [[p * g.strides[1] + k * g.dilations[1] for p in pixels] for k in range(self.plan.run_width)]
+            columns = [[p * step + k * g.dilations[1] for p in pixels] for k in range(self.plan.run_width)]
             whole = Part(self._vectors, self._chunk, self.layout.pixel, columns)
             weights, sums = self._multiply(whole, weights, data, sums, 0 if self._joined_vectors else behind)
         if self._joined_vectors:
-            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * g.strides[1] for p in pixels]])
+            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * step for p in pixels]])
             weights, sums = self._multiply(rest, weights, joined, sums, behind)
         return weights, sums
 

@@ -8,8 +8,8 @@ from tests.kernels.convolutions import Case, geometry
 _CHANNELS = (1, 2, 3, 5, 8, 15, 16, 17, 20, 28, 31, 32, 33, 48, 63, 64, 70)
 
 
-def _stationary(pixels: int, rows: int, pixel_rows: int = 1) -> Plan:
-    return Plan("input_stationary", pixels, 1, 1, rows, pixel_rows=pixel_rows)
+def _stationary(pixels: int, rows: int, pixel_rows: int = 1, joined: int = 0, unrolled: int = 4) -> Plan:
+    return Plan("input_stationary", pixels, 1, 1, rows, joined, 0, unrolled, pixel_rows=pixel_rows)
 
 
 _INPUT_STATIONARY = [
@@ -33,6 +33,14 @@ _INPUT_STATIONARY = [
     Case(geometry(2, 2, 300, 9), 0.5, seed=19, plan=_stationary(2, 2, 2)),
     Case(geometry(7, 1, 16, 9), 0.5, seed=20, plan=_stationary(1, 7, 7)),
     Case(geometry(3, 180, 192, 2), 0.5, seed=15, plan=_stationary(7, 1)),  # offsets beyond 16 bits
+    Case(geometry(9, 8, 31, 13, 1), 0.3, seed=21, plan=_stationary(8, 1)),
+    Case(geometry(9, 8, 31, 13, 1, strides=(2, 2)), 0.3, seed=22, plan=_stationary(4, 2)),
+    Case(geometry(9, 8, 33, 20, 1, strides=(2, 2)), 0.5, rescale="none", seed=23, plan=_stationary(4, 1)),
+    Case(geometry(9, 8, 20, 33), 0.8, rescale="single", seed=24, plan=_stationary(8, 1, joined=4, unrolled=8)),
+    Case(geometry(9, 8, 37, 20), 0.5, seed=25, plan=_stationary(7, 2, joined=5, unrolled=2)),
+    Case(geometry(9, 8, 10, 20), 0.6, seed=26, plan=_stationary(8, 2, joined=10, unrolled=16)),
+    Case(geometry(9, 8, 90, 12), 0.5, seed=27, plan=_stationary(8, 1, joined=10)),
+    Case(geometry(9, 8, 37, 20, strides=(2, 2)), 0.5, seed=28, plan=_stationary(3, 2, joined=5)),
 ]
 
 BATCHES: dict[str, list[Case]] = {
@@ -105,6 +113,18 @@ BATCHES: dict[str, list[Case]] = {
         for rescale in ("extreme-double", "extreme-single")
     ]
     + [Case(geometry(3, 4, 40, 40, 1, groups=40), rescale=f"extreme-{kind}", seed=9) for kind in ("double", "single")],
+    "constant-filters": [
+        Case(geometry(9, 7, c, f, k, strides=(s, s)), kept, rescale=rescale, clamp=clamp, seed=f, plan=plan)
+        for c, f, k, s, kept, rescale, clamp, plan in [
+            (31, 13, 1, 1, 0.3, "double", False, None),
+            (18, 9, 1, 2, 0.4, "single", True, None),
+            (16, 13, 1, 1, 0.3, "double", False, Plan("table", 8, 1, 1, 2)),
+            (31, 13, 1, 2, 0.3, "double", False, Plan("table", 4, 2, 1, 2)),
+            (20, 13, 3, 1, 0.05, "double", False, Plan("table", 4, 1, 1, 2)),
+            (20, 14, 3, 1, 0.05, "wide", True, Plan("table", 3, 4, 2, 2)),
+            (20, 13, (3, 1), (2), 0.05, "none", False, None),
+        ]
+    ],
     "linear": [
         Case(geometry(1, 1, c, f, 1), kept, seed=c)
         for c, f, kept in ((126, 10, 1.0), (360, 10, 0.6), (5, 3, 1.0), (700, 4, 1.0))
