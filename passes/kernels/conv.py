@@ -203,6 +203,8 @@ class ConvKernel:
             output: address of the first pixel's result of the first one.
         """
         i8, stride = ir.IntegerType.get_signless(8), self.geometry.f
+        if self.isa.store_constants(len(self._constants), stride, pixels, parameters, output):
+            return
 
         def constant(_: Index, parameters: ir.Value, output: ir.Value) -> list[ir.Value]:
             value, following = self.isa.load_pair(parameters)

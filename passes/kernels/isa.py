@@ -242,6 +242,17 @@ class Isa:
         """
         return None
 
+    def store_constants(self, count: int, stride: int, pixels: int, parameters: ir.Value, output: ir.Value) -> bool:
+        """Stores results that are the same at each of some pixels; whether it can.
+
+        Args:
+            count: results of each pixel.
+            stride: bytes from pixel to pixel.
+            parameters: address of [count, 2] i32: result, and bytes to where the next one is stored.
+            output: address of the first result of the first pixel.
+        """
+        return False
+
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""
         element = ir.VectorType(sums.type).element_type

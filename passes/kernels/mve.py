@@ -16,12 +16,15 @@ from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results,
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
+    LEFT,
+    MASK,
     OFFSETS,
     OUTPUT,
     PARAMETERS,
     SUMS,
     VECTORS,
     WEIGHTS,
+    Constants,
     Finish,
     assembly,
 )
@@ -153,6 +156,21 @@ class Mve(Isa):
             how.assembly(), moving, [*stationary.TEMPORARY, *VECTORS[:5], "vpr"], still
         )
         return following, behind
+
+    def store_constants(self, count: int, stride: int, pixels: int, parameters: ir.Value, output: ir.Value) -> bool:
+        if not count or pixels * stride >= 1 << 16:
+            return False
+        how = Constants(pixels)
+        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
+        places = (np.arange(8) * stride).astype(np.uint16).view(np.int16)
+        moving = [(PARAMETERS, parameters.type, parameters), (OUTPUT, output.type, output)]
+        moving += [(LEFT, emit.i32(), emit.splat(count, emit.i32()))]
+        still = [
+            (MASK, emit.splat(how.mask, emit.i32())),
+            (OFFSETS, arith.ConstantOp(type, ir.DenseElementsAttr.get(places, type=type)).result),
+        ]
+        emit.assembly(how.assembly(), moving, [*SUMS[:2], VECTORS[0], "vpr"], still)
+        return True
 
     def load_pair(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         return emit.load_two_words(address)

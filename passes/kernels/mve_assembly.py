@@ -20,6 +20,9 @@ WEIGHTS, DATA = "r9", "r11"
 
 PARAMETERS, OUTPUT, OFFSETS = "r1", "r3", "q7"
 
+LEFT, MASK = "lr", "r9"
+"""What a loop over results counts down, and the lanes it stores."""
+
 HELD = "r5"
 """What is neither read nor written here."""
 
@@ -132,6 +135,38 @@ class Finish:
             f"vqmovnb.s16 {low}, {low}",
             f"vstrb.16 {low}, [{OUTPUT}, {OFFSETS}]",
             f"add.w {OUTPUT}, {OUTPUT}, {step}",
+        ]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Stores results that do not depend on the input.
+
+    Attributes:
+        pixels: 1 to 8, lane by lane.
+    """
+
+    pixels: int
+
+    @property
+    def mask(self) -> int:
+        """Two bits for each i16 lane that holds a result."""
+        return (1 << 2 * self.pixels) - 1
+
+    def assembly(self) -> list[str]:
+        """A loop over the results; their parameters are the result, and how far the next one is."""
+        value, following = SUMS[:2]
+        masked = self.pixels < 8
+        store = ["vpst", "vstrbt.16"] if masked else ["vstrb.16"]
+        return [
+            *([f"vmsr p0, {MASK}"] if masked else []),
+            "1:",
+            f"ldrd {value}, {following}, [{PARAMETERS}], #{2 * _WORD}",
+            f"vdup.16 q0, {value}",
+            *store[:-1],
+            f"{store[-1]} q0, [{OUTPUT}, {OFFSETS}]",
+            f"add.w {OUTPUT}, {OUTPUT}, {following}",
+            f"le {LEFT}, 1b",
         ]
 
 
