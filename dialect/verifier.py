@@ -207,6 +207,8 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
             f"plan's pixel_rows = {rows} must divide the {g.oh} output rows and the plan's {plan.rows}, with pixels as "
             f"many as columns and at most 8 in all"
         )
+    if plan.skip_padding and rows > 1 and (rows > 2 or pixels != 4):
+        yield f"plan's skip_padding takes one output row, or two of four pixels, not {rows} of {pixels}"
     if plan.unrolled not in (2, 4, 8, 16, 32, 64):
         yield f"plan's unrolled = {plan.unrolled} must be a power of two from 2 to 64 in the input_stationary kernel"
     if pixels * rows == 8 and (pixels == 1 or g.strides[1] * -(-g.c // 16) * 16 > 508):

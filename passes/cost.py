@@ -12,11 +12,14 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
-from dtmm_mlir.passes.kernels.input_stationary import passes_of, row_layout, stored_sums
+from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums, vectors_of
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import WORD, Finish, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
 from dtmm_mlir.passes.runs import cover
+
+_WORDS_OF_BIAS = 2
+"""Words of a list that take as long as a filter's sums to begin anew."""
 
 _COSTS = Path(__file__).with_name("costs.json")
 
@@ -128,34 +131,31 @@ _TABLE_ONLY = (
 
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    g = conv.geometry
-    layout = row_layout(g, plan)
-    passes = passes_of(plan, layout)
-    sizes, computed = _sizes(conv, passes), int(conv.kept.any(axis=(1, 2)).sum())
-    finish = Finish(passes.pixels, "double", 1)
-    blocks = g.n * (g.oh // plan.pixel_rows) * -(-g.ow // plan.pixels)
+    g, schedule, filters = conv.geometry, Schedule(conv.geometry, plan), counts_of(conv.kept)
+    computed = int(conv.kept.any(axis=(1, 2)).sum())
+    finish = Finish(schedule.columns * plan.pixel_rows, "double", 1, plan.pixel_rows if plan.skip_padding else 0)
+    per_row = -(-g.ow // plan.pixels)
+    passes = [
+        schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(schedule.filters(zone, filters))
+        for zone in schedule.zones
+    ]
+    blocks = g.n * (g.oh // plan.pixel_rows) * per_row
     return dict.fromkeys(_TABLE_ONLY, 0) | {
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
-        "passes": blocks * (passes.instructions(sizes) + finish.instructions(computed)),
-        "listed": passes.list_words(sizes),
+        "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(computed),
+        "listed": schedule.list_words(filters) + (len(schedule.zones) - 1) * computed * _WORDS_OF_BIAS,
         "stationary_block": blocks,
         "constant": blocks * (g.f - computed),
-        **_row_buffer(conv, plan, isa, layout.group_stride),
+        **_row_buffer(conv, plan, isa, schedule.layout.group_stride),
     }
-
-
-def _sizes(conv: Convolution, passes: Passes) -> list[list[int]]:
-    """For each of ``passes.kinds``, how many filters take part at each position or row."""
-    counts = [conv.kept.sum(axis=0).reshape(-1)] if passes.vectors else []
-    counts += [conv.kept.any(axis=2).sum(axis=0)] if passes.joined else []
-    return [[int(count) for count in each if count] for each in counts]
 
 
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
-    passes = passes_of(plan, row_layout(conv.geometry, plan))
-    return conv.geometry.f * stored_sums(passes.pixels) + passes.list_words(_sizes(conv, passes)) * WORD
+    schedule = Schedule(conv.geometry, plan)
+    sums = conv.geometry.f * stored_sums(schedule.columns * plan.pixel_rows)
+    return sums + schedule.list_words(counts_of(conv.kept)) * WORD
 
 
 def _drops_constants(conv: Convolution) -> bool:
@@ -197,12 +197,11 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of the ``table`` or ``input_stationary`` kernel."""
     if plan.kernel == "input_stationary":
-        passes = passes_of(plan, row_layout(conv.geometry, plan))
-        sizes = _sizes(conv, passes)
-        weights = sum(
-            sum(chain.stored for chain in kind) * sum(each) for kind, each in zip(passes.kinds, sizes, strict=True)
-        )
-        return weights + sum(2 * (2 + size) for each in sizes for size in each)
+        alone, together = counts_of(conv.kept)
+        whole, joined = vectors_of(conv.geometry, plan)
+        counts = np.concatenate([alone if whole else [], together if joined else []]).astype(int)
+        weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * joined * LANES
+        return int(weights + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
     _, joined = plan.vectors(channels, lanes)

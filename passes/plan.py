@@ -140,14 +140,21 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     channels = -(-g.c // LANES) * LANES
     several = [(g.ow, rows) for rows in range(2, 8 // g.ow + 1) if g.oh % rows == 0]
     blocks = (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several)
-    for (pixels, together), joined in product(blocks, _joinable(conv, g.kw, LANES)):
-        plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], pixel_rows=together)
+    for (pixels, together), joined, skip in product(blocks, _joinable(conv, g.kw, LANES), (0, 1)):
+        if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):
+            continue
+        plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
         scratch = scratch_bytes(conv, plan)
         far = pixels == 1 or (isa.word_reach is not None and g.strides[1] * channels > isa.word_reach)
         if scratch > _BUFFER_BYTES // 2 or (pixels * together == 8 and far):
             continue
         rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch)
         yield replace(plan, rows=max(together, rows // together * together))
+
+
+def _may_skip_rows(g: Geometry, pixels: int, together: int) -> bool:
+    """Whether the ``input_stationary`` kernel can leave out padding: sums of one vector begin with one bias."""
+    return bool(g.padded_rows) and (together == 1 or (together == 2 and pixels == 4))
 
 
 def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,12 +31,10 @@ class Window:
     Attributes:
         source: element of ``data`` where the first pixel's channels in whole vectors begin.
         joined: where its joined channels begin.
-        inside: i1 of each kernel row that may be above or below the input: whether it is inside.
     """
 
     source: Index
     joined: Index
-    inside: Mapping[int, ir.Value]
 
 
 class ConvKernel:
@@ -158,7 +155,8 @@ class ConvKernel:
         def image(n: Index) -> None:
             def row(y: Index, window: Index) -> None:
                 target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
-                self._pixel_blocks(window, self._inside(y), target)
+                self._begin_row(y)
+                self._pixel_blocks(window, target)
 
             self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row, self.plan.pixel_rows)
 
@@ -167,11 +165,10 @@ class ConvKernel:
     def _begin(self) -> None:
         """What a kernel does before its loops."""
 
-    def _inside(self, y: Index) -> Mapping[int, ir.Value]:
-        """i1 of each kernel row that the kernel may skip at output row ``y``: whether it lies inside the input."""
-        return {}
+    def _begin_row(self, y: Index) -> None:
+        """What a kernel does ahead of output row ``y``, or of ``Plan.pixel_rows`` from there."""
 
-    def _pixel_blocks(self, window: Index, inside: Mapping[int, ir.Value], target: Index) -> None:
+    def _pixel_blocks(self, window: Index, target: Index) -> None:
         """One output row or ``Plan.pixel_rows``; the last block overlaps another where the width does not divide."""
         g = self.geometry
         pixels = min(self.plan.pixels, g.ow)
@@ -183,7 +180,7 @@ class ConvKernel:
             column = emit.mul(x, self.layout.strides[1])
             source = emit.add(window, emit.mul(column, self.layout.pixel))
             joined = emit.add(window, self.layout.joined_at(column))
-            self._block(pixels, Window(source, joined, inside), emit.add(target, emit.mul(x, g.f)))
+            self._block(pixels, Window(source, joined), emit.add(target, emit.mul(x, g.f)))
 
         emit.loop(0, -(-g.ow // pixels), block)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -127,7 +127,7 @@ class FilterKernel(ConvKernel):
             end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * WORD)
 
             def block(end: ir.Value, *cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
-                following = self._filters(Cursor(*cursor), pixels, start, joined, window.inside)
+                following = self._filters(Cursor(*cursor), pixels, start, joined)
                 end = self.isa.hold(end) if self._straight else end
                 return emit.differ(following.parameters, end), [end, *following.values()]
 
@@ -138,12 +138,10 @@ class FilterKernel(ConvKernel):
             cursor = emit.loop(0, self.geometry.groups, group, cursor)
         self._store_constants(pixels, *cursor[2:])
 
-    def _filters(
-        self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value, inside: Mapping[int, ir.Value]
-    ) -> Cursor:
+    def _filters(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Cursor:
         """One block of filters at ``pixels`` pixels; returns where the next block is."""
         if self._straight:
-            weights, offsets, sums = self._same_runs(cursor, pixels, data, joined, inside)
+            weights, offsets, sums = self._same_runs(cursor, pixels, data, joined)
         else:
             weights, offsets, sums = self._own_runs(cursor, pixels, data, joined)
         if self.rescale:
@@ -178,11 +176,12 @@ class FilterKernel(ConvKernel):
             return frozenset()
         return self.geometry.padded_rows
 
-    def _inside(self, y: Index) -> Mapping[int, ir.Value]:
+    def _begin_row(self, y: Index) -> None:
+        """Which of the kernel rows that may be skipped lie inside the input, as i1."""
         g = self.geometry
         top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
         rows = {ky: emit.index(emit.add(top, ky * g.dilations[0])) for ky in sorted(self._skipped_rows)}
-        return {ky: arith.cmpi(arith.CmpIPredicate.ult, row, emit.index(g.h)) for ky, row in rows.items()}
+        self._inside = {ky: arith.cmpi(arith.CmpIPredicate.ult, row, emit.index(g.h)) for ky, row in rows.items()}
 
     @property
     def _missing(self) -> np.ndarray:
@@ -235,9 +234,7 @@ class FilterKernel(ConvKernel):
     def _parameter_at(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
         return emit.advance(parameters, (filter * _PARAMETERS + kind) * WORD)
 
-    def _same_runs(
-        self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value, inside: Mapping[int, ir.Value]
-    ) -> Walk:
+    def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block where every block has the same: straight-line code."""
         weights = cursor.weights
         sums: Sums = self._start_sums(pixels, cursor.parameters)
@@ -255,9 +252,9 @@ class FilterKernel(ConvKernel):
             def skip(start: ir.Value = start, sums: Sums = sums) -> list[ir.Value]:
                 return self._skip(start, pixels, sums)
 
-            if row in inside:
+            if row in self._inside:
                 types = [start.type, *[emit.i32()] * len(sums)]
-                weights, *sums = emit.either(inside[row], types, lambda run=run: run(self._missing_bytes), skip)
+                weights, *sums = emit.either(self._inside[row], types, lambda run=run: run(self._missing_bytes), skip)
             else:
                 weights, *sums = run()
         return weights, cursor.offsets, sums

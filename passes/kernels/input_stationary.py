@@ -6,8 +6,9 @@ sums. The name is that of the dataflow in Eyeriss (Chen et al., ISCA 2016).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from iree.compiler import ir
@@ -18,6 +19,7 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, ConvKernel, Window
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Stored
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
@@ -42,60 +44,138 @@ def row_layout(g: Geometry, plan: Plan) -> RowLayout:
     return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, slack, same=True)
 
 
-def passes_of(plan: Plan, layout: RowLayout) -> Passes:
-    """The passes of a convolution whose inputs lie as ``layout`` says."""
-    g, (down, right) = layout.geometry, layout.strides
-    pixels = [(y, x) for y in range(plan.pixel_rows) for x in range(min(plan.pixels, g.ow))]
+@dataclass(frozen=True)
+class Kind:
+    """Passes of one code.
 
-    def chain(pixel: int, alignment: int, stored: int) -> Chain:
-        inputs = tuple(y * down * layout.row + x * right * pixel for y, x in pixels)
-        return Chain(inputs, alignment, stored, plan.unrolled)
+    Attributes:
+        joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
+        rows: first and last but one of a block's output rows that they are for; the others' inputs are padding.
+    """
 
-    whole, joined = vectors_of(g, plan)
-    last = g.c - plan.joined - (whole - 1) * LANES
-    vectors = [chain(layout.pixel, WORD, LANES if v < whole - 1 else last) for v in range(whole)]
-    return Passes(tuple(vectors), (chain(plan.joined, 1, LANES),) * joined)
+    joined: bool
+    rows: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Group:
-    """Filters that multiply the same inputs.
+class Zone:
+    """Output rows whose windows have the same kernel rows in the padding.
 
     Attributes:
-        position: ``ky * KW + kx`` of the inputs; of joined channels, of the first in the row.
-        filters: their numbers.
+        start: the first of them.
+        rows: [KH] which output rows of a block each kernel row is inside the input for; an empty range where for none.
     """
 
-    position: int
-    filters: np.ndarray
+    start: int
+    rows: tuple[tuple[int, int], ...]
 
 
-def groups_of(kept: np.ndarray, passes: Passes) -> list[list[Group]]:
-    """For each of ``Passes.kinds``, the positions or rows where any filter takes part.
+class Schedule:
+    """Which passes a convolution takes, and in which order.
 
-    Args:
-        kept: [F, KH, KW] bool.
+    Attributes:
+        layout: of its row buffer.
+        zones: of its output rows, in their order; one where the plan does not skip padding.
+        kinds: of passes.
+        passes: their code.
     """
-    filters, _, row = kept.shape
-    parts: list[tuple[int, np.ndarray]] = []
-    parts += [(1, kept.reshape(filters, -1))] if passes.vectors else []
-    parts += [(row, np.asarray(kept.any(axis=2)))] if passes.joined else []
-    return [
-        [Group(step * int(place), np.flatnonzero(part[:, place])) for place in np.flatnonzero(part.any(axis=0))]
-        for step, part in parts
-    ]
+
+    def __init__(self, g: Geometry, plan: Plan) -> None:
+        self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
+        self.zones = list(self._zones())
+        whole, joined = vectors_of(g, plan)
+        ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
+        ranges.sort(key=self._is_partial)
+        self.kinds = [Kind(False, rows) for rows in ranges if whole] + [Kind(True, rows) for rows in ranges if joined]
+        self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
+
+    def _is_partial(self, rows: tuple[int, int]) -> bool:
+        return rows != (0, self.plan.pixel_rows)
+
+    @property
+    def columns(self) -> int:
+        """Pixels of one output row in a block."""
+        return min(self.plan.pixels, self.geometry.ow)
+
+    def _zones(self) -> Iterator[Zone]:
+        g, together = self.geometry, self.plan.pixel_rows
+        before = None
+        for start in range(0, g.oh, together) if self.plan.skip_padding else (0,):
+            rows = tuple(self._inside(start, ky) for ky in range(g.kh))
+            if rows != before:
+                yield Zone(start, rows)
+            before = rows
+
+    def _inside(self, start: int, ky: int) -> tuple[int, int]:
+        g, together = self.geometry, self.plan.pixel_rows
+        if not self.plan.skip_padding:
+            return 0, together
+        top = (start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0]
+        inside = np.flatnonzero((top >= 0) & (top < g.h))
+        return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
+
+    def _chains(self, kind: Kind) -> tuple[Chain, ...]:
+        g, (down, right) = self.geometry, self.layout.strides
+        whole, joined = vectors_of(g, self.plan)
+        count = kind.rows[1] - kind.rows[0]
+
+        def chain(pixel: int, alignment: int, stored: int) -> Chain:
+            inputs = tuple(
+                y * down * self.layout.row + x * right * pixel for y in range(count) for x in range(self.columns)
+            )
+            return Chain(inputs, alignment, stored, self.plan.unrolled)
+
+        if kind.joined:
+            return (chain(self.plan.joined, 1, LANES),) * joined
+        last = g.c - self.plan.joined - (whole - 1) * LANES
+        return tuple(chain(self.layout.pixel, WORD, LANES if v < whole - 1 else last) for v in range(whole))
+
+    def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
+        """Kernel positions, or rows, of a kind's passes, in one zone or in any."""
+        zones = [zone] if zone else self.zones
+        rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
+        if kind.joined:
+            return np.array(rows, int)
+        return np.add.outer(np.array(rows, int) * self.geometry.kw, np.arange(self.geometry.kw)).reshape(-1)
+
+    def offset(self, kind: Kind, place: int) -> int:
+        """Bytes from a window to the inputs at ``place``."""
+        position = place * self.geometry.kw if kind.joined else place
+        return self.layout.offset(position) + kind.rows[0] * self.layout.strides[0] * self.layout.row
+
+    def rows_of(self, zone: Zone) -> int:
+        """Output rows of a zone."""
+        following = [each.start for each in self.zones if each.start > zone.start]
+        return min([*following, self.geometry.oh]) - zone.start
+
+    def list_words(self, counts: list[np.ndarray]) -> int:
+        """Words of the lists of all zones, and of the addresses of sums; ``counts`` as of ``filters``."""
+        words = sum(self.passes.list_words([len(each) for each in self.filters(zone, counts)]) for zone in self.zones)
+        return words + sum(self.passes.round_words(k, each) for k, each in enumerate(self.filters(None, counts)))
+
+    def filters(self, zone: Zone | None, counts: list[np.ndarray]) -> list[list[int]]:
+        """For each kind, how many filters take part at each of its places where any does, in one zone or in any.
+
+        Args:
+            counts: [KH * KW] filters that keep a position, and [KH] filters that keep any of a row.
+        """
+        return [[int(count) for count in counts[kind.joined][self.places(kind, zone)] if count] for kind in self.kinds]
 
 
-def sizes(groups: list[list[Group]]) -> list[list[int]]:
-    """How many filters each group has."""
-    return [[len(group.filters) for group in each] for each in groups]
+def counts_of(kept: np.ndarray) -> list[np.ndarray]:
+    """What ``Schedule.filters`` takes, of [F, KH, KW] bool."""
+    return [kept.sum(axis=0).reshape(-1), np.asarray(kept.any(axis=2)).sum(axis=0)]
 
 
 class InputStationaryKernel(ConvKernel):
-    """Kernel position after kernel position, each with all filters that keep it; sums are in memory between them."""
+    """Kernel position after kernel position, each with all filters that keep it; sums are in memory between them.
+
+    Behind the row buffer lie the sums, of each zone a list of passes, and of each kind the addresses of sums.
+    """
 
     def _layout(self) -> RowLayout:
-        return row_layout(self.geometry, self.plan)
+        self._schedule = Schedule(self.geometry, self.plan)
+        return self._schedule.layout
 
     @property
     def row_type(self) -> ir.Type:
@@ -103,11 +183,11 @@ class InputStationaryKernel(ConvKernel):
 
     @cached_property
     def _pixels(self) -> int:
-        return min(self.plan.pixels, self.geometry.ow) * self.plan.pixel_rows
+        return self._schedule.columns * self.plan.pixel_rows
 
-    @cached_property
+    @property
     def _passes(self) -> Passes:
-        return passes_of(self.plan, self.layout)
+        return self._schedule.passes
 
     @cached_property
     def _dense(self) -> np.ndarray:
@@ -118,56 +198,101 @@ class InputStationaryKernel(ConvKernel):
         return weights
 
     @cached_property
-    def _groups(self) -> list[list[Group]]:
+    def _kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """[F, KH * KW] and [F, KH] bool: which filters take part at a position, and at any of a row."""
         g = self.geometry
         kept = np.zeros((g.f, g.kh * g.kw), bool)
         kept[np.repeat(np.arange(g.f), self.conv.counts), self.conv.positions] = True
-        return groups_of(kept.reshape(g.f, g.kh, g.kw), self._passes)
+        return kept, np.asarray(kept.reshape(g.f, g.kh, g.kw).any(axis=2))
+
+    @cached_property
+    def _counts(self) -> list[np.ndarray]:
+        return [kept.sum(axis=0) for kept in self._kept]
+
+    @cached_property
+    def _places(self) -> list[list[int]]:
+        """Positions, and rows, where any filter takes part in passes."""
+        kinds = self._schedule.kinds
+        used = [any(kind.joined == joined for kind in kinds) for joined in (False, True)]
+        return [np.flatnonzero(counts).tolist() if use else [] for counts, use in zip(self._counts, used, strict=True)]
+
+    def _chains(self, joined: bool) -> tuple[Chain, ...]:
+        """Of the first kind that reads joined channels, or the others; all have the same vectors."""
+        return self._passes.kinds[[kind.joined for kind in self._schedule.kinds].index(joined)]
+
+    # What the kernel is given.
 
     @property
     def values(self) -> np.ndarray:
-        """By group, then vector, then filter."""
-        parts = [np.zeros(0, np.int8)]
-        for kind, groups in zip(self._passes.kinds, self._groups, strict=True):
-            for group in groups:
-                rows = self._weights(group, kind == self._passes.joined)
-                starts = np.arange(len(kind)) * LANES
-                parts += [rows[:, at : at + c.stored].reshape(-1) for at, c in zip(starts, kind, strict=True)]
+        """By position, then vector, then filter; then by row of joined channels."""
+        parts = [
+            self._weights(joined, place)[:, v * LANES : v * LANES + chain.stored].reshape(-1)
+            for joined in (False, True)
+            for place in self._places[joined]
+            for v, chain in enumerate(self._chains(joined))
+        ]
         return np.concatenate([*parts, np.zeros(LANES, np.int8)])
 
-    def _weights(self, group: Group, joined: bool) -> np.ndarray:
-        """[filters, channels] of a group, filled up to whole vectors."""
-        channels = self.geometry.c - self.plan.joined
+    def _weights(self, joined: bool, place: int) -> np.ndarray:
+        """[filters, channels] of those that take part at a position or row, filled up to whole vectors."""
+        channels, width = self.geometry.c - self.plan.joined, self.geometry.kw
+        filters = np.flatnonzero(self._kept[joined][:, place])
         if joined:
-            row = slice(group.position, group.position + self.geometry.kw)
-            rows = self._dense[group.filters, row, channels:].reshape(len(group.filters), -1)
+            rows = self._dense[filters, place * width : (place + 1) * width, channels:].reshape(len(filters), -1)
         else:
-            rows = self._dense[group.filters, group.position, :channels]
+            rows = self._dense[filters, place, :channels]
         return np.pad(rows, ((0, 0), (0, -rows.shape[1] % LANES)))
 
     @property
     def offsets(self) -> np.ndarray:
-        """i16, or i32 where they do not fit: of each group, bytes from where the address of the inputs was before to
-        its own, how many filters it has, and where their sums are, in bytes."""
+        """i16, or i32 where they do not fit: of each position, and of each row of joined channels, bytes from a window
+        to its inputs, how many filters take part, and where their sums are, in bytes."""
         table = list[int]()
-        for kind, groups in zip(self._passes.kinds, self._groups, strict=True):
-            at = 0
-            for group in groups:
-                offset = self.layout.offset(group.position)
-                places = np.searchsorted(self._blocks, group.filters) * stored_sums(self._pixels)
-                table += [offset - at, len(group.filters), *places.tolist()]
-                at = offset + (len(kind) - 1) * LANES + kind[-1].moved
+        for joined in (False, True):
+            for place in self._places[joined]:
+                filters = np.flatnonzero(self._kept[joined][:, place])
+                sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
+                offset = self.layout.offset(place * self.geometry.kw if joined else place)
+                table += [offset, len(filters), *sums.tolist()]
         numbers = np.array(table, np.int32)
         small = not numbers.size or (np.abs(numbers) < 1 << 15).all()
         return numbers.astype(np.int16) if small else numbers
 
+    def _before(self, joined: bool, place: int) -> tuple[int, int]:
+        """Entries of ``offsets`` and bytes of ``values`` before those of a position or row."""
+        entries = weights = 0
+        for each in (False, True):
+            for other in self._places[each]:
+                if (each, other) >= (joined, place):
+                    return entries, weights
+                count = int(self._counts[each][other])
+                entries += 2 + count
+                weights += count * sum(chain.stored for chain in self._chains(each))
+        raise AssertionError
+
     @property
     def parameters(self) -> np.ndarray:
         """[computed filters, 4] i32: bias, multiplier, shift, and how far the next one's results are; then the constant
-        filters."""
+        filters; then ``_biases``."""
         table = np.ascontiguousarray(super().parameters.T)[self._blocks]
         table[:, 3] = self._steps[: len(table)]
-        return self._with_constants(table, self._steps[len(table) :])
+        table = self._with_constants(table, self._steps[len(table) :])
+        return np.concatenate([table.reshape(-1), self._biases.reshape(-1)]).astype(np.int32)
+
+    @cached_property
+    def _biases(self) -> np.ndarray:
+        """[zones, computed filters, output rows of a block] i32: what sums begin with where passes over padding are left
+        out that would have added something; none where that is the same everywhere."""
+        zones, zero_point, together = self._schedule.zones, self.conv.input_zero_point, self.plan.pixel_rows
+        if not self.plan.skip_padding or not zero_point:
+            return np.zeros((0, 0, 0), np.int32)
+        g = self.geometry
+        sums = self._dense.astype(np.int64).sum(axis=2).reshape(g.f, g.kh, g.kw).sum(axis=2)
+        outside = np.array(
+            [[[not low <= y < high for y in range(together)] for low, high in zone.rows] for zone in zones]
+        )
+        missing = np.einsum("fk,zky->zfy", sums, outside.astype(np.int64)) * zero_point
+        return (self.conv.bias[None, :, None] + missing)[:, self._blocks].astype(np.int32)
 
     @property
     def _order(self) -> np.ndarray:
@@ -180,159 +305,294 @@ class InputStationaryKernel(ConvKernel):
 
     @property
     def buffer_size(self) -> int:
-        """Bytes of the row buffer, the sums and the list of passes."""
-        return self._list_at + self._passes.list_words(sizes(self._groups)) * WORD
+        """Bytes of the row buffer, the sums, the lists of passes and the addresses of sums."""
+        return self._lists_at[0] + self._schedule.list_words(self._counts) * WORD
 
     @property
     def _sums_at(self) -> int:
         return -(-self.layout.size // LANES) * LANES
 
-    @property
-    def _list_at(self) -> int:
-        return self._sums_at + len(self._blocks) * stored_sums(self._pixels)
+    @cached_property
+    def _lists_at(self) -> list[int]:
+        """Bytes to the list of each zone, and to behind the last one."""
+        schedule = self._schedule
+        places = [[len(each) for each in schedule.filters(zone, self._counts)] for zone in schedule.zones]
+        begin = self._sums_at + len(self._blocks) * stored_sums(self._pixels)
+        return (begin + np.cumsum([0, *(WORD * self._passes.list_words(each) for each in places)])).tolist()
+
+    def _rounds_at(self, kind: int, place: int) -> int:
+        """Bytes to the addresses of the sums of the filters that take part at ``place`` of ``kind``."""
+        filters = self._schedule.filters(None, self._counts)
+        words = sum(self._passes.round_words(k, filters[k]) for k in range(kind))
+        which = self._schedule.kinds[kind]
+        before = [p for p in self._schedule.places(which) if p < place]
+        counts = [int(self._counts[which.joined][p]) for p in before]
+        return self._lists_at[-1] + (words + self._passes.round_words(kind, counts)) * WORD
+
+    def _stretches(self, kind: Kind, zone: Zone | None = None) -> list[list[int]]:
+        """The places of a kind, in one zone or in any, whose entries in ``offsets`` are one behind the other."""
+        wanted, stretches = set(self._schedule.places(kind, zone).tolist()), list[list[int]]()
+        before = False
+        for place in self._places[kind.joined]:
+            if place in wanted:
+                stretches += [] if before else [[]]
+                stretches[-1].append(place)
+            before = place in wanted
+        return stretches
+
+    # What is written ahead of the loops.
 
     def _begin(self) -> None:
-        """Biases as the first sums, and the list of passes."""
-        self._sums, self._list = (emit.opaque(emit.pointer(self.memory, at)) for at in (self._sums_at, self._list_at))
+        """Biases as the first sums, and the lists of passes."""
+        self._sums = emit.opaque(emit.pointer(self.memory, self._sums_at))
+        self._lists = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
+        if not self._biases.size:
+            self._store_biases(emit.pointer(self.parameter_table), PARAMETERS)
+        if not self._has_passes:
+            return
+        for kind in range(len(self._schedule.kinds)):
+            for places in self._stretches(self._schedule.kinds[kind]):
+                self._write_rounds(kind, places)
+        for number, zone in enumerate(self._schedule.zones):
+            self._write_list(number, zone)
 
-        def bias(f: Index) -> None:
-            value = emit.load_scalar(self.parameter_table, emit.mul(f, PARAMETERS))
-            self._store_bias(value, emit.advance(self._sums, emit.mul(f, stored_sums(self._pixels))))
+    @cached_property
+    def _has_passes(self) -> bool:
+        return any(any(each) for each in self._schedule.filters(None, self._counts))
 
-        emit.loop(0, len(self._blocks), bias) if len(self._blocks) else None
-        if self._has_passes:
-            self._write_list()
+    def _store_biases(self, biases: ir.Value, step: int) -> None:
+        """Writes what the sums of all filters begin with; ``step`` words from one filter's biases to the next one's."""
+
+        def filter(_: Index, biases: ir.Value, sums: ir.Value) -> list[ir.Value]:
+            values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in range(self._own_biases)]
+            self._store_bias(values, sums)
+            return [emit.advance(biases, step * WORD), emit.advance(sums, stored_sums(self._pixels))]
+
+        if len(self._blocks):
+            emit.loop(0, len(self._blocks), filter, [biases, self._sums])
 
     @property
-    def _has_passes(self) -> bool:
-        return len(self.conv.values) > 0
+    def _own_biases(self) -> int:
+        """Biases that each filter has."""
+        return self._biases.shape[2] if self._biases.size else 1
 
-    def _store_bias(self, bias: ir.Value, sums: ir.Value) -> None:
+    def _store_bias(self, biases: Sequence[ir.Value], sums: ir.Value) -> None:
         type = emit.vector_type(RESULTS, emit.i32())
-        for at in range(0, stored_sums(self._pixels), RESULTS * WORD):
+        for number, at in enumerate(range(0, stored_sums(self._pixels), RESULTS * WORD)):
+            bias = biases[min(number, len(biases) - 1)]
             emit.store_to(emit.broadcast(bias, type), emit.advance(sums, at), WORD)
 
-    def _write_list(self) -> None:
-        """The list of passes, see ``mve_input_stationary``: headers first, then rounds of addresses."""
-        passes = self._passes
-        source = emit.pointer(self.offset_table)
-        header = self._list
-        places = emit.advance(self._list, (passes.headers(sizes(self._groups)) * HEADER + 1) * WORD)
-        for number, (kind, groups) in enumerate(zip(passes.kinds, self._groups, strict=True)):
-            self._joined_header = header
+    def _at_lists(self, at: int) -> ir.Value:
+        """An address ``at`` bytes from the row buffer, within lists and addresses."""
+        return emit.advance(self._lists, at - self._lists_at[0])
 
-            def group(
-                _: Index, source: ir.Value, header: ir.Value, places: ir.Value, kind: tuple[Chain, ...] = kind
-            ) -> list[ir.Value]:
-                return self._write_group(kind, source, header, places)
+    def _entries(self, joined: bool, place: int) -> ir.Value:
+        """The address of a position's or row's entries in ``offsets``."""
+        return emit.pointer(self.offset_table, self._before(joined, place)[0])
 
-            source, header, places = emit.loop(0, len(groups), group, [source, header, places])
-            last, after = kind[-1], passes.kinds[number + 1][-1] if number + 1 < len(passes.kinds) else None
-            leave = [places, _number(-last.moved), _number(passes.leave(last, after))]
-            header = _put(header, *leave)
-
-    def _write_group(
-        self, kind: tuple[Chain, ...], source: ir.Value, header: ir.Value, places: ir.Value
-    ) -> list[ir.Value]:
-        """Headers and addresses of one group; returns where the next ones are."""
-        passes, unrolled = self._passes, self.plan.unrolled
+    def _read(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """An entry of ``offsets`` as i32, and the address of the next."""
         entry = ir.MemRefType(self.offset_table.type).element_type
         size = entry.width // 8
+        value = emit.load_from(address, entry, size)
+        return (value if size == WORD else arith.extsi(emit.i32(), value)), emit.advance(address, size)
 
-        def read(address: ir.Value) -> tuple[ir.Value, ir.Value]:
-            value = emit.load_from(address, entry, size)
-            return (value if size == WORD else arith.extsi(emit.i32(), value)), emit.advance(address, size)
+    def _write_rounds(self, number: int, places: list[int]) -> None:
+        """The addresses of the sums of the filters that take part at some places of one kind."""
+        kind, chain = self._schedule.kinds[number], self._passes.kinds[number][0]
+        unrolled = chain.unrolled
+        sums = emit.advance(self._sums, kind.rows[0] * self._schedule.columns * WORD)
+        first = llvm.PtrToIntOp(emit.i32(), sums).result
+        words = [_number(self._passes.again(chain)), _number(self._passes.following(chain))]
 
-        offset, source = read(source)
-        count, source = read(source)
-        chain, mask = kind[0], _number(unrolled - 1)
-        skipped = arith.andi(arith.subi(_number(0), count), mask)
-        pair = arith.shrui(skipped, _number(1))
-        straight, stub = (
-            arith.addi(arith.muli(pair, _number(step)), _number(chain.entry(first)))
-            for step, first in ((chain.pair_bytes, 0), (chain.stub_bytes, 1))
-        )
-        odd = arith.trunci(ir.IntegerType.get_signless(1), skipped)
-        begin = arith.select(odd, stub, straight)
-
-        def pass_(header: ir.Value, before: Chain, chain: Chain, moved: ir.Value) -> ir.Value:
-            return _put(header, places, moved, arith.addi(begin, _number(passes.jump(before, chain))))
-
-        header = pass_(header, kind[-1], kind[0], offset)
-        step = _number(LANES - chain.moved)
-        if len(kind) > 2:
-            (header,) = emit.loop(1, len(kind) - 1, lambda _, at: [pass_(at, kind[0], kind[0], step)], [header])
-        if len(kind) > 1:
-            header = pass_(header, kind[0], kind[-1], step)
-
-        def place(_: Index, source: ir.Value, places: ir.Value) -> list[ir.Value]:
-            sums, source = read(source)
-            address = arith.addi(llvm.PtrToIntOp(emit.i32(), self._sums).result, sums)
-            return [source, _put(places, address)]
+        def filter(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+            place, source = self._read(source)
+            return [source, _put(target, arith.addi(first, place))]
 
         def round(
-            left: ir.Value, size: ir.Value, source: ir.Value, places: ir.Value
+            left: ir.Value, size: ir.Value, source: ir.Value, target: ir.Value
         ) -> tuple[ir.Value, list[ir.Value]]:
-            source, places = emit.loop(0, arith.index_cast(ir.IndexType.get(), size), place, [source, places])
+            source, target = emit.loop(0, arith.index_cast(ir.IndexType.get(), size), filter, [source, target])
             left = arith.subi(left, size)
             more = arith.cmpi(arith.CmpIPredicate.ne, left, _number(0))
-            word = arith.select(more, _number(passes.again(chain)), _number(passes.following(chain)))
-            return more, [left, _number(unrolled), source, _put(places, word)]
+            return more, [left, _number(unrolled), source, _put(target, arith.select(more, *words))]
 
-        first = arith.subi(_number(unrolled), skipped)
-        _, _, source, places = emit.repeat([count, first, source, places], round)
-        return [source, header, places]
+        def place(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+            count, source = self._read(emit.advance(source, 1, ir.MemRefType(self.offset_table.type).element_type))
+            begin = [count, arith.subi(_number(unrolled), _skipped(count, unrolled)), source, target]
+            return emit.repeat(begin, round)[2:]
+
+        target = self._at_lists(self._rounds_at(number, places[0]))
+        emit.loop(0, len(places), place, [self._entries(kind.joined, places[0]), target])
+
+    def _write_list(self, number: int, zone: Zone) -> None:
+        """The list of passes of one zone."""
+        schedule, passes = self._schedule, self._passes
+        list_at = self._at_lists(self._lists_at[number])
+        header = emit.advance(list_at, WORD)
+        stretches = [self._stretches(kind, zone) for kind in schedule.kinds]
+        present = [k for k, each in enumerate(stretches) if each or not k]
+        at = 0  # of the address of inputs, behind a window of the kind's channels
+        for k, after in zip(present, [*present[1:], None], strict=True):
+            kind, chains = schedule.kinds[k], passes.kinds[k]
+            at = 0 if kind.joined and not schedule.kinds[max(k - 1, 0)].joined else at
+            for places in stretches[k]:
+                header = self._write_passes(k, places, at, header)
+                at = schedule.offset(kind, places[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
+            back = _number(-chains[-1].moved if stretches[k] else 0)
+            leave = passes.leave(chains[-1], None if after is None else passes.kinds[after][-1])
+            header = _put(header, list_at, list_at, back, _number(leave))
+
+    def _write_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value:
+        """The passes at some places of one kind; returns where the list goes on.
+
+        Args:
+            at: bytes from a window to where the address of the inputs is before.
+        """
+        kind, chains, passes = self._schedule.kinds[number], self._passes.kinds[number], self._passes
+        unrolled, shift = (
+            chains[0].unrolled,
+            self._schedule.offset(kind, places[0])
+            - self.layout.offset(places[0] * self.geometry.kw if kind.joined else places[0]),
+        )
+        moved = (len(chains) - 1) * LANES + chains[-1].moved
+
+        def place(
+            _: Index, source: ir.Value, header: ir.Value, rounds: ir.Value, weights: ir.Value, at: ir.Value
+        ) -> list[ir.Value]:
+            offset, source = self._read(source)
+            count, source = self._read(source)
+            offset = arith.addi(offset, _number(shift))
+            begin = _entry(chains[0], count)
+
+            def pass_(before: Chain, chain: Chain, step: ir.Value, *at: ir.Value) -> list[ir.Value]:
+                header, weights = at
+                code = arith.addi(begin, _number(passes.jump(before, chain)))
+                return [
+                    _put(header, rounds, weights, step, code),
+                    _behind(weights, arith.muli(count, _number(chain.stored))),
+                ]
+
+            step = _number(LANES - chains[0].moved)
+            header, weights = pass_(chains[-1], chains[0], arith.subi(offset, at), header, weights)
+            if len(chains) > 2:
+                middle = partial(pass_, chains[0], chains[0], step)
+                header, weights = emit.loop(1, len(chains) - 1, lambda _, *at: middle(*at), [header, weights])
+            if len(chains) > 1:
+                header, weights = pass_(chains[0], chains[-1], step, header, weights)
+            rest = arith.addi(count, _number(unrolled - 1))
+            words = arith.addi(count, arith.divui(rest, _number(unrolled)))
+            entry = ir.MemRefType(self.offset_table.type).element_type
+            source = emit.advance(source, arith.index_cast(ir.IndexType.get(), count), entry)
+            rounds = _behind(rounds, arith.muli(words, _number(WORD)))
+            return [source, header, rounds, weights, arith.addi(offset, _number(moved))]
+
+        begin = [
+            self._entries(kind.joined, places[0]),
+            header,
+            self._at_lists(self._rounds_at(number, places[0])),
+            emit.pointer(self.weights, self._before(kind.joined, places[0])[1]),
+            _number(at),
+        ]
+        return emit.loop(0, len(places), place, begin)[1]
+
+    # The loops.
+
+    def _begin_row(self, y: Index) -> None:
+        """Which list, and which biases, serve output row ``y``."""
+        zones = self._schedule.zones
+
+        def of_row(values: list[int]) -> Index:
+            chosen: Index = values[0]
+            for zone, value in zip(zones[1:], values[1:], strict=True):
+                reached = arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(zone.start))
+                chosen = arith.select(reached, emit.index(value), emit.index(chosen))
+            return chosen
+
+        self._list = emit.advance(self._lists, of_row([at - self._lists_at[0] for at in self._lists_at[:-1]]))
+        if self._joined_steps:
+            at, self._joined_start = (of_row([each[i] for each in self._joined_steps]) for i in range(2))
+            self._joined_step = emit.advance(self._lists, at)
+        if self._biases.size:
+            size = self._biases[0].size
+            start = self.parameters.size - self._biases.size
+            self._row_biases = emit.pointer(
+                self.parameter_table, emit.add(of_row([size * z for z in range(len(zones))]), start)
+            )
+            begins = arith.cmpi(arith.CmpIPredicate.eq, emit.index(y), emit.index(of_row([z.start for z in zones])))
+            emit.branch(begins, lambda: self._store_biases(self._row_biases, self._own_biases))
+
+    @cached_property
+    def _joined_steps(self) -> list[tuple[int, int]]:
+        """For each zone, where its list has the step from the last other inputs to the first joined ones, in bytes
+        behind the first list, and what to add to the distance of their windows for it; none where only one of both is
+        read."""
+        schedule, steps = self._schedule, list[tuple[int, int]]()
+        if not all(any(kind.joined == joined for kind in schedule.kinds) for joined in (False, True)):
+            return []
+        for number, zone in enumerate(schedule.zones):
+            begin, entries, at = self._lists_at[number] - self._lists_at[0], 0, 0
+            step = (begin, 0)  # a word that may hold anything
+            for k, (kind, chains) in enumerate(zip(schedule.kinds, self._passes.kinds, strict=True)):
+                places = [place for each in self._stretches(kind, zone) for place in each]
+                if kind.joined and places:
+                    step = (begin + (1 + entries * HEADER + 2) * WORD, schedule.offset(kind, places[0]) - at)
+                    break
+                if places:
+                    at = schedule.offset(kind, places[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
+                entries += len(places) * len(chains) + (bool(places) or not k)
+            steps.append(step)
+        return steps
 
     def _block(self, pixels: int, window: Window, target: Index) -> None:
-        pixels = self._pixels
         output = emit.pointer(self.output, emit.add(target, int(self._order[0])))
         if self._has_passes:
             self._multiply(window)
         parameters = emit.pointer(self.parameter_table)
         if len(self._blocks):
-            parameters, output = self._finish_all(pixels, parameters, output)
-        self._store_constants(pixels, parameters, output)
+            parameters, output = self._finish_all(parameters, output)
+        self._store_constants(self._pixels, parameters, output)
 
     def _multiply(self, window: Window) -> None:
-        passes, groups = self._passes, self._groups
-        data = emit.pointer(self.data, window.source if passes.vectors else window.joined)
-        if len(passes.kinds) == 2:
-            last, first = groups[0][-1], groups[1][0]
-            behind = self.layout.offset(last.position) + (len(passes.vectors) - 1) * LANES + passes.vectors[-1].moved
-            start = self.layout.offset(first.position) - behind
-            distance = arith.subi(emit.index(window.joined), emit.index(window.source))
-            moved = arith.addi(arith.index_cast(emit.i32(), distance), _number(start))
-            emit.store_to(moved, emit.advance(self._joined_header, WORD), WORD)
-        weights = emit.pointer(self.weights)
-        self.isa.pass_filters(passes, passes.headers(sizes(groups)), self._list, weights, data)
+        if self._joined_steps:
+            distance = emit.add(emit.sub(window.joined, window.source), self._joined_start)
+            emit.store_to(arith.index_cast(emit.i32(), emit.index(distance)), self._joined_step, WORD)
+        data = emit.pointer(self.data, window.joined if self._schedule.kinds[0].joined else window.source)
+        self.isa.pass_filters(self._passes, self._list, data)
 
-    def _finish_all(self, pixels: int, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
+    def _finish_all(self, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Results of the computed filters; returns addresses behind their parameters, and of the next result."""
-        count, stride = len(self._blocks), self.geometry.f
+        count, stride, pixels = len(self._blocks), self.geometry.f, self._pixels
+        apart = self._own_biases if self._biases.size else 0
+        biases = self._row_biases if apart else parameters
         if self.rescale:
-            finished = self.isa.finish_stored(
-                count, stride, pixels, parameters, self._sums, output, self.rescale, self.clamp or (-128, 127)
-            )
+            stored = Stored(count, stride, pixels, apart, self.rescale, self.clamp or (-128, 127))
+            finished = self.isa.finish_stored(stored, parameters, biases, self._sums, output)
             if finished:
                 return finished
 
-        def filter(_: Index, parameters: ir.Value, sums: ir.Value, output: ir.Value) -> list[ir.Value]:
-            bias, multiplier, shift, following = (
-                emit.load_from(emit.advance(parameters, word * WORD), emit.i32(), WORD) for word in range(PARAMETERS)
+        def filter(
+            _: Index, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
+        ) -> list[ir.Value]:
+            multiplier, shift, following = (
+                emit.load_from(emit.advance(parameters, word * WORD), emit.i32(), WORD) for word in range(1, PARAMETERS)
             )
             for at in range(0, pixels, RESULTS):
                 type = emit.vector_type(min(RESULTS, pixels - at), emit.i32())
                 totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)
                 results = self._finish(totals, _number(0), self._requantization(multiplier, shift))
                 self.isa.store_strided(results, emit.advance(output, at * stride, self._output_type), stride)
-            self._store_bias(bias, sums)
+            values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in range(self._own_biases)]
+            self._store_bias(values, sums)
             step = arith.index_cast(ir.IndexType.get(), following)
-            after = emit.advance(sums, stored_sums(pixels))
             return [
-                emit.advance(parameters, PARAMETERS * WORD), after, emit.advance(output, step, self._output_type)
-            ]  # fmt: skip
+                emit.advance(parameters, PARAMETERS * WORD),
+                emit.advance(biases, (apart or PARAMETERS) * WORD),
+                emit.advance(sums, stored_sums(pixels)),
+                emit.advance(output, step, self._output_type),
+            ]
 
-        parameters, _, output = emit.loop(0, count, filter, [parameters, self._sums, output])
+        parameters, _, _, output = emit.loop(0, count, filter, [parameters, biases, self._sums, output])
         return parameters, output
 
     @property
@@ -342,6 +602,26 @@ class InputStationaryKernel(ConvKernel):
 
 def _number(value: int) -> ir.Value:
     return emit.splat(value, emit.i32())
+
+
+def _skipped(count: ir.Value, unrolled: int) -> ir.Value:
+    """How many filters a pass's first round leaves out."""
+    return arith.andi(arith.subi(_number(0), count), _number(unrolled - 1))
+
+
+def _entry(chain: Chain, count: ir.Value) -> ir.Value:
+    """``Chain.entry`` of a pass with ``count`` filters."""
+    skipped = _skipped(count, chain.unrolled)
+    pair = arith.shrui(skipped, _number(1))
+    straight, stub = (
+        arith.addi(arith.muli(pair, _number(step)), _number(chain.entry(first)))
+        for step, first in ((chain.pair_bytes, 0), (chain.stub_bytes, 1))
+    )
+    return arith.select(arith.trunci(ir.IntegerType.get_signless(1), skipped), stub, straight)
+
+
+def _behind(address: ir.Value, bytes: ir.Value) -> ir.Value:
+    return emit.advance(address, arith.index_cast(ir.IndexType.get(), bytes))
 
 
 def _put(address: ir.Value, *words: ir.Value) -> ir.Value:

@@ -41,6 +41,27 @@ class Results:
     packed: bool = False
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Sums in memory that become i8 results.
+
+    Attributes:
+        filters: how many; each has whole vectors of sums.
+        stride: bytes from pixel to pixel of the results.
+        pixels: of each filter.
+        apart: biases of each filter in a table of their own; 0 if they are the first of the parameters.
+        rescale: to i8.
+        clamp: (min, max) within i8.
+    """
+
+    filters: int
+    stride: int
+    pixels: int
+    apart: int
+    rescale: Rescale
+    clamp: Clamp
+
+
 @dataclass
 class Requantization:
     """The scale of some sums: one filter's as scalars, or a vector of channels'.
@@ -212,30 +233,21 @@ class Isa:
         """
         return None
 
-    def pass_filters(self, passes: Passes, headers: int, list: ir.Value, weights: ir.Value, data: ir.Value) -> None:
-        """Multiplies the inputs of a block of pixels by all filters, as the list of passes says; adds to their sums.
+    def pass_filters(self, passes: Passes, list: ir.Value, data: ir.Value) -> None:
+        """Multiplies the inputs of a block of pixels by all filters, as a list of passes says; adds to their sums.
 
         Args:
-            headers: as of ``Passes.headers``.
-            list, weights, data: addresses; ``data`` of the first pixel's window.
+            list, data: addresses of the list and of the first pixel's window.
         """
         raise NotImplementedError
 
     def finish_stored(
-        self,
-        filters: int,
-        stride: int,
-        pixels: int,
-        parameters: ir.Value,
-        sums: ir.Value,
-        output: ir.Value,
-        rescale: Rescale,
-        clamp: Clamp,
+        self, what: Stored, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
     ) -> tuple[ir.Value, ir.Value] | None:
         """Requantizes sums in memory, stores the results, and leaves the biases there.
 
         Args:
-            stride: bytes from pixel to pixel of the results.
+            parameters, biases, sums, output: addresses of the first filter's.
 
         Returns:
             addresses behind the parameters, and where the last parameter says; ``None`` if it cannot.

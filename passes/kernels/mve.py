@@ -12,7 +12,7 @@ from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels import mve_input_stationary as stationary
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, is_far, is_rectified
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, Stored, is_far, is_rectified
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
@@ -117,44 +117,35 @@ class Mve(Isa):
         following, behind, *_ = emit.assembly(how.assembly(), [*addresses, *held], VECTORS[:4], places)
         return following, behind
 
-    def pass_filters(
-        self, passes: stationary.Passes, headers: int, list: ir.Value, weights: ir.Value, data: ir.Value
-    ) -> None:
-        addresses = ((stationary.LIST, list), (stationary.WEIGHTS, weights), (stationary.DATA, data))
-        moving = [(register, value.type, value) for register, value in addresses]
-        emit.assembly(passes.assembly(headers), moving, [*SUMS, *stationary.CHANGED, *VECTORS])
+    def pass_filters(self, passes: stationary.Passes, list: ir.Value, data: ir.Value) -> None:
+        moving = [(stationary.LIST, list.type, list), (stationary.DATA, data.type, data)]
+        emit.assembly(passes.assembly(), moving, [*SUMS, *stationary.CHANGED, *VECTORS])
 
     def finish_stored(
-        self,
-        filters: int,
-        stride: int,
-        pixels: int,
-        parameters: ir.Value,
-        sums: ir.Value,
-        output: ir.Value,
-        rescale: Rescale,
-        clamp: Clamp,
+        self, what: Stored, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
     ) -> tuple[ir.Value, ir.Value] | None:
-        if not is_far(rescale) or clamp != (-128, 127) or pixels * stride >= 1 << 16:
+        rescale, clamp, stride = what.rescale, what.clamp, what.stride
+        if not is_far(rescale) or clamp != (-128, 127) or what.pixels * stride >= 1 << 16:
             return None
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
-        how = stationary.Finish(pixels, "rectified" if rectified else rescale.rounding, rescale.output_zero_point)
+        rounding = "rectified" if rectified else rescale.rounding
+        how = stationary.Finish(what.pixels, rounding, rescale.output_zero_point, what.apart)
         type = emit.vector_type(8, ir.IntegerType.get_signless(16))
         places = ir.DenseElementsAttr.get((how.pixel_of_lane * stride).astype(np.uint16).view(np.int16), type=type)
         moving = [
             (stationary.PARAMETERS, parameters.type, parameters),
-            (stationary.STORED, sums.type, sums),
             (stationary.OUTPUT, output.type, output),
-            (stationary.LEFT, emit.i32(), emit.splat(filters, emit.i32())),
+            (stationary.STORED, sums.type, sums),
+            (stationary.LEFT, emit.i32(), emit.splat(what.filters, emit.i32())),
+            *([(stationary.BIASES, biases.type, biases)] if what.apart else []),
         ]
         still = [
             (stationary.MASK, emit.splat(how.mask, emit.i32())),
             (stationary.ZERO_POINT, emit.splat(rescale.output_zero_point, emit.i32())),
             (stationary.OFFSETS, arith.ConstantOp(type, places).result),
         ]
-        following, _, behind, _ = emit.assembly(
-            how.assembly(), moving, [*stationary.TEMPORARY, *VECTORS[:5], "vpr"], still
-        )
+        clobbered = [*stationary.TEMPORARY, *VECTORS[:5], "vpr"]
+        following, behind, *_ = emit.assembly(how.assembly(), moving, clobbered, still)
         return following, behind
 
     def store_constants(self, count: int, stride: int, pixels: int, parameters: ir.Value, output: ir.Value) -> bool:

@@ -5,15 +5,16 @@ All of it is assembly, because LLVM has no ``vmlava`` on sums that are loaded an
 A *pass* loads one vector of inputs per pixel and multiplies it by the weights of all filters that take part. Passes are
 code threaded by a list in memory. There are *chains* of code, each of which begins by loading the inputs and goes on
 with the products of ``Chain.unrolled`` filters; a pass whose filters are no multiple of that enters its first round
-further down. The list holds, for each pass, words that tell
+further down. The list begins with a word that belongs to the assembly and holds, for each pass, words that tell
 
 - where the addresses of its filters' sums are,
+- where its weights are,
 - how many bytes its inputs are from those loaded before,
 - where in the code its products begin, in bytes from behind the jump.
 
 Addresses of sums are in rounds, each followed by a word that tells where the code goes on. Passes over the same kernel
 position share them. A last entry, and one between passes of two kinds, are no passes but jumps elsewhere; they load
-again what is there.
+again what is there. In place of addresses the last one has that of the list.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from functools import cached_property
 
 import numpy as np
 
-from dtmm_mlir.passes.kernels.mve_assembly import SUMS, Rounding, load, move, scaled
+from dtmm_mlir.passes.kernels.mve_assembly import SUMS, Rounding, load, scaled
 
-LIST, WEIGHTS, DATA = "r1", "r3", "r9"
+LIST, DATA = "r1", "r9"
 """Addresses that ``Passes`` begins with."""
 
-PARAMETERS, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r3", "r11", "lr", "r9", "r8", "q7"
+PARAMETERS, BIASES, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r10", "r3", "r11", "lr", "r9", "r8", "q7"
 """What ``Finish`` begins with."""
 
 TEMPORARY = ("r0", "r2", "r4", "r5")
@@ -36,13 +37,13 @@ TEMPORARY = ("r0", "r2", "r4", "r5")
 
 LANES, WORD = 16, 4
 
-HEADER = 3
+HEADER = 4
 """Words of the list that each pass has by itself."""
 
-CHANGED = ("r5", "r11")
+CHANGED = ("r3", "r5", "r11")
 """What ``Passes`` writes besides."""
 
-_PLACES, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r7", "r5", "r11", "r9"
+_PLACES, _WEIGHTS, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r3", "r7", "r5", "r11", "r9"
 _WEIGHTS_VECTOR, _SHARED_VECTOR = "q7", "q6"
 
 _JUMP = 2
@@ -87,7 +88,10 @@ class Chain:
     @cached_property
     def loads(self) -> list[str]:
         """From the list's words of a pass to its inputs in registers; the jump to the products follows."""
-        lines = [f"ldm.w {_NEXT}!, {{{_PLACES}, {_FIRST}, {_SECOND}}}", f"add.w {_INPUT}, {_INPUT}, {_FIRST}"]
+        lines = [
+            f"ldm.w {_NEXT}!, {{{_PLACES}, {_WEIGHTS}, {_FIRST}, {_SECOND}}}",
+            f"add.w {_INPUT}, {_INPUT}, {_FIRST}",
+        ]
         for pixel in range(self._loaded):
             following = 0 if pixel == self._loaded - 1 else self.inputs[pixel + 1] - self.inputs[pixel]
             lines += load(f"q{pixel}", _INPUT, following, self.alignment)
@@ -162,7 +166,7 @@ class Chain:
         sums = ", ".join(SUMS[: self.pixels])
         read, write = ("ldr.w", "str.w") if self.pixels == 1 else ("ldm.w", "stm.w")
         places = f"{sums}, [{register}]" if self.pixels == 1 else f"{register}, {{{sums}}}"
-        weights = f"vldrb.u8 {_WEIGHTS_VECTOR}, [{WEIGHTS}], #{self.stored}"
+        weights = f"vldrb.u8 {_WEIGHTS_VECTOR}, [{_WEIGHTS}], #{self.stored}"
         return [f"{read} {places}", weights, *products, f"{write} {places}"]
 
     def _reload(self, turned: int) -> list[str]:
@@ -180,25 +184,11 @@ class Passes:
     """All products of some pixels with the filters of one convolution.
 
     Attributes:
-        vectors: the chain that each vector along the channels takes, at each kernel position.
-        joined: the chain of vectors of joined channels, and how many there are, at each kernel row.
+        kinds: of passes: the chain that each vector along the channels takes, at each place where inputs are. A list
+            has first the passes of the first kind, then those of the next.
     """
 
-    vectors: tuple[Chain, ...]
-    joined: tuple[Chain, ...] = ()
-
-    @property
-    def pixels(self) -> int:
-        return (*self.vectors, *self.joined)[0].pixels
-
-    @property
-    def unrolled(self) -> int:
-        return (*self.vectors, *self.joined)[0].unrolled
-
-    @cached_property
-    def kinds(self) -> tuple[tuple[Chain, ...], ...]:
-        """The vectors of a position, then those of a row; those there are."""
-        return tuple(chains for chains in (self.vectors, self.joined) if chains)
+    kinds: tuple[tuple[Chain, ...], ...]
 
     @cached_property
     def chains(self) -> list[Chain]:
@@ -221,48 +211,55 @@ class Passes:
     def _behind_loads(self, chain: Chain) -> int:
         return self.at(chain) + chain.behind_loads + WORD - _JUMP
 
-    def again(self, chain: Chain) -> int:
+    @staticmethod
+    def again(chain: Chain) -> int:
         """The word behind a round that another one follows."""
         return chain.behind_loads - (chain.behind_round + WORD - _JUMP)
 
-    def following(self, chain: Chain) -> int:
+    @staticmethod
+    def following(chain: Chain) -> int:
         """The word behind a pass's last round."""
         return -(chain.behind_round + WORD - _JUMP)
 
-    def headers(self, filters: list[list[int]]) -> int:
-        """Entries of the list that are passes or jumps.
+    def list_words(self, places: list[int]) -> int:
+        """Words of one list's entries.
 
         Args:
-            filters: for each of ``kinds``, how many filters take part at each position or row.
+            places: for each kind, at how many inputs are multiplied.
         """
-        return sum(len(kind) * len(each) for kind, each in zip(self.kinds, filters, strict=True)) + len(self.kinds)
+        passes = sum(len(kind) * count for kind, count in zip(self.kinds, places, strict=True))
+        return 1 + HEADER * (passes + 1 + sum(count > 0 for count in places[1:]))
 
-    def list_words(self, filters: list[list[int]]) -> int:
-        """Words of the list; argument as of ``headers``."""
-        counts = [count for each in filters for count in each]
-        rounds = sum(-(-count // self.unrolled) for count in counts)
-        return self.headers(filters) * HEADER + 1 + sum(counts) + rounds
+    def round_words(self, kind: int, filters: list[int]) -> int:
+        """Words of the addresses of sums; ``filters`` take part at each place of ``kind``."""
+        unrolled = self.kinds[kind][0].unrolled
+        return sum(count - (-count // unrolled) for count in filters)
 
     def instructions(self, filters: list[list[int]]) -> int:
-        """Instructions executed; argument as of ``headers``."""
-        total = len(self._begin(self.headers(filters))) + 1
-        for kind, each in zip(self.kinds, filters, strict=True):
-            total += sum(chain.instructions(count) for chain in kind for count in each) + len(kind[-1].loads) + 1
+        """Instructions executed along one list.
+
+        Args:
+            filters: for each kind, how many filters take part at each place.
+        """
+        total = len(self._begin) + 1
+        for number, (kind, each) in enumerate(zip(self.kinds, filters, strict=True)):
+            total += sum(chain.instructions(count) for chain in kind for count in each)
+            total += len(kind[-1].loads) + 1 if each or not number else 0
         return total
 
-    def assembly(self, headers: int) -> list[str]:
-        """The instructions; labels are numbers. What is in r7 is kept behind the list's headers meanwhile."""
-        lines, label = self._begin(headers), 1
+    def assembly(self) -> list[str]:
+        """The instructions; labels are numbers. What is in r7 is kept in the list's first word meanwhile."""
+        lines, label = list(self._begin), 1
         for chain in self.chains:
             ready = [f"{label}:"] if chain == self.kinds[0][-1] else []
             lines += [*ready, *chain.assembly(label + 1)]
             label += chain.unrolled // 2 + 1
-        return [*lines, f"ldr.w {_INPUT}, [{_NEXT}]"]
+        return [*lines, f"ldr.w {_INPUT}, [{_PLACES}]"]
 
-    def _begin(self, headers: int) -> list[str]:
+    @cached_property
+    def _begin(self) -> list[str]:
         """The first pass begins as if one of the last vector had been before."""
-        places = [f"mov.w {_FIRST}, {LIST}", *move(_FIRST, headers * HEADER * WORD), f"str.w {_INPUT}, [{_FIRST}]"]
-        lines = [*places, f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
+        lines = [f"str.w {_INPUT}, [{LIST}], #{WORD}", f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
         before = self.chains[: self.chains.index(self.kinds[0][-1])]
         label = 1 + sum(chain.unrolled // 2 + 1 for chain in before)
         return [*lines, f"b.w {label}f"] if before else lines
@@ -276,11 +273,14 @@ class Finish:
         pixels: 1 to 8.
         rounding: as of ``mve_assembly.Finish``.
         zero_point: of the results.
+        apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
+            first parameter.
     """
 
     pixels: int
     rounding: Rounding
     zero_point: int
+    apart: int = 0
 
     @property
     def pixel_of_lane(self) -> np.ndarray:
@@ -313,7 +313,10 @@ class Finish:
         vectors = range(1 + (self.pixels > 4))
         lines = [f"ldm.w {PARAMETERS}!, {{{bias}, {multiplier}, {shift}, {following}}}"]
         lines += [f"vldrw.u32 q{v}, [{STORED}, #{LANES * v}]" for v in vectors]
-        lines += [f"vdup.32 q4, {bias}", *(f"vstrw.32 q4, [{STORED}], #{LANES}" for _ in vectors)]
+        for v in vectors:
+            lines += [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if v < self.apart else []
+            lines += [f"vdup.32 q4, {bias}"] if v < max(self.apart, 1) else []
+            lines.append(f"vstrw.32 q4, [{STORED}], #{LANES}")
         for v in vectors:
             lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", multiplier, shift)
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")

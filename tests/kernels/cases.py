@@ -8,8 +8,10 @@ from tests.kernels.convolutions import Case, geometry
 _CHANNELS = (1, 2, 3, 5, 8, 15, 16, 17, 20, 28, 31, 32, 33, 48, 63, 64, 70)
 
 
-def _stationary(pixels: int, rows: int, pixel_rows: int = 1, joined: int = 0, unrolled: int = 4) -> Plan:
-    return Plan("input_stationary", pixels, 1, 1, rows, joined, 0, unrolled, pixel_rows=pixel_rows)
+def _stationary(
+    pixels: int, rows: int, pixel_rows: int = 1, joined: int = 0, unrolled: int = 4, skip_padding: int = 0
+) -> Plan:
+    return Plan("input_stationary", pixels, 1, 1, rows, joined, 0, unrolled, skip_padding, pixel_rows)
 
 
 _INPUT_STATIONARY = [
@@ -41,6 +43,21 @@ _INPUT_STATIONARY = [
     Case(geometry(9, 8, 10, 20), 0.6, seed=26, plan=_stationary(8, 2, joined=10, unrolled=16)),
     Case(geometry(9, 8, 90, 12), 0.5, seed=27, plan=_stationary(8, 1, joined=10)),
     Case(geometry(9, 8, 37, 20, strides=(2, 2)), 0.5, seed=28, plan=_stationary(3, 2, joined=5)),
+    Case(geometry(9, 8, 20, 9), 0.5, seed=29, plan=_stationary(8, 3, skip_padding=1)),
+    Case(geometry(8, 8, 37, 9), 0.5, seed=30, plan=_stationary(7, 2, joined=5, skip_padding=1)),
+    Case(geometry(6, 7, 10, 9, n=2), 0.5, seed=31, plan=_stationary(7, 6, joined=10, skip_padding=1)),
+    Case(geometry(4, 4, 51, 12), 0.3, seed=32, plan=_stationary(4, 2, 2, skip_padding=1)),
+    Case(geometry(4, 4, 38, 12, n=2), 0.6, seed=33, plan=_stationary(4, 4, 2, joined=6, skip_padding=1)),
+    Case(geometry(1, 3, 16, 5), 0.5, seed=34, plan=_stationary(3, 1, skip_padding=1)),
+    Case(geometry(2, 4, 33, 5, 5), 0.4, seed=35, plan=_stationary(4, 2, 2, joined=1, skip_padding=1)),
+    Case(
+        geometry(7, 8, 16, 5, dilations=(3, 1), pads=(3, 3, 1, 1)), 0.6, seed=36, plan=_stationary(8, 2, skip_padding=1)
+    ),
+    Case(
+        geometry(8, 8, 20, 5, strides=(2, 2), pads=(0, 1, 0, 1)), 0.6, seed=37, plan=_stationary(4, 2, skip_padding=1)
+    ),
+    Case(geometry(6, 6, 20, 5), 0.6, seed=38, zero_point=0, plan=_stationary(6, 2, skip_padding=1)),
+    Case(geometry(4, 4, 20, 5), 0.6, rescale="wide", clamp=True, seed=39, plan=_stationary(4, 2, 2, skip_padding=1)),
 ]
 
 BATCHES: dict[str, list[Case]] = {
