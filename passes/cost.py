@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +33,7 @@ class Convolution(Protocol):
         weights: [F, KH, KW, C / groups], i8 or f32.
         kept: [F, KH, KW] bool: which filterlets have a weight that is not zero.
         element_type: ``i8`` or ``f32``.
+        input_zero_point: of an i8 input.
     """
 
     @property
@@ -42,6 +44,8 @@ class Convolution(Protocol):
     def kept(self) -> np.ndarray: ...
     @property
     def element_type(self) -> str: ...
+    @property
+    def input_zero_point(self) -> int: ...
 
 
 @cache
@@ -133,8 +137,9 @@ _TABLE_ONLY = (
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g, schedule, filters = conv.geometry, Schedule(conv.geometry, plan), counts_of(conv.kept)
     computed = int(conv.kept.any(axis=(1, 2)).sum())
-    finish = Finish(schedule.columns * plan.pixel_rows, "double", 1, plan.pixel_rows if plan.skip_padding else 0)
     per_row = -(-g.ow // plan.pixels)
+    apart = plan.pixel_rows if plan.skip_padding and conv.input_zero_point else 0
+    finish = Finish(schedule.columns * plan.pixel_rows, "double", 1, apart)
     passes = [
         schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(schedule.filters(zone, filters))
         for zone in schedule.zones
@@ -144,7 +149,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(computed),
-        "listed": schedule.list_words(filters) + (len(schedule.zones) - 1) * computed * _WORDS_OF_BIAS,
+        "listed": schedule.list_words(filters) + (len(schedule.zones) if apart else 1) * computed * _WORDS_OF_BIAS,
         "stationary_block": blocks,
         "constant": blocks * (g.f - computed),
         **_row_buffer(conv, plan, isa, schedule.layout.group_stride),
@@ -155,7 +160,12 @@ def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
     schedule = Schedule(conv.geometry, plan)
     sums = conv.geometry.f * stored_sums(schedule.columns * plan.pixel_rows)
-    return sums + schedule.list_words(counts_of(conv.kept)) * WORD
+    return sums + (schedule.list_words(counts_of(conv.kept)) + plan.unrolled) * WORD
+
+
+def least_row_bytes(conv: Convolution, plan: Plan) -> int:
+    """Bytes of the smallest row buffer of the ``input_stationary`` kernel."""
+    return Schedule(conv.geometry, replace(plan, rows=plan.pixel_rows)).layout.size
 
 
 def _drops_constants(conv: Convolution) -> bool:

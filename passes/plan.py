@@ -15,7 +15,7 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, scratch_bytes, stored_bytes
+from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, least_row_bytes, scratch_bytes, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
@@ -29,7 +29,8 @@ _ROW_BUFFER_BYTES = 15 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
 
 _BUFFER_BYTES = 16 << 10
-"""Row buffer, sums and list of passes take no more than this together, half of it sums and list."""
+"""Row buffer, sums and list of passes take no more than this together; where the row buffer alone would, sums and list
+take half of it."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 """Instructions, about, of straight-line code."""
@@ -144,9 +145,9 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
         if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
-        scratch = scratch_bytes(conv, plan)
+        scratch, least = scratch_bytes(conv, plan), LANES + least_row_bytes(conv, plan)
         far = pixels == 1 or (isa.word_reach is not None and g.strides[1] * channels > isa.word_reach)
-        if scratch > _BUFFER_BYTES // 2 or (pixels * together == 8 and far):
+        if scratch > max(_BUFFER_BYTES // 2, _BUFFER_BYTES - least) or (pixels * together == 8 and far):
             continue
         rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch)
         yield replace(plan, rows=max(together, rows // together * together))

@@ -44,6 +44,7 @@ class Masked:
     geometry: Geometry
     kept: np.ndarray
     element_type: str = "i8"
+    input_zero_point: int = -128
 
     @cached_property
     def weights(self) -> np.ndarray:

@@ -254,6 +254,7 @@ class InputStationaryKernel(ConvKernel):
                 sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
                 offset = self.layout.offset(place * self.geometry.kw if joined else place)
                 table += [offset, len(filters), *sums.tolist()]
+        table += [0] * self.plan.unrolled  # read with the last round
         numbers = np.array(table, np.int32)
         small = not numbers.size or (np.abs(numbers) < 1 << 15).all()
         return numbers.astype(np.int16) if small else numbers
@@ -306,7 +307,7 @@ class InputStationaryKernel(ConvKernel):
     @property
     def buffer_size(self) -> int:
         """Bytes of the row buffer, the sums, the lists of passes and the addresses of sums."""
-        return self._lists_at[0] + self._schedule.list_words(self._counts) * WORD
+        return self._lists_at[0] + (self._schedule.list_words(self._counts) + self.plan.unrolled) * WORD
 
     @property
     def _sums_at(self) -> int:
@@ -404,21 +405,28 @@ class InputStationaryKernel(ConvKernel):
         sums = emit.advance(self._sums, kind.rows[0] * self._schedule.columns * WORD)
         first = llvm.PtrToIntOp(emit.i32(), sums).result
         words = [_number(self._passes.again(chain)), _number(self._passes.following(chain))]
+        entry, lanes = ir.MemRefType(self.offset_table.type).element_type, min(unrolled, RESULTS)
+        narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
 
-        def filter(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
-            place, source = self._read(source)
-            return [source, _put(target, arith.addi(first, place))]
+        def copy(at: int, source: ir.Value, target: ir.Value) -> None:
+            value = emit.load_from(emit.advance(source, at, entry), narrow, entry.width // 8)
+            value = value if narrow == wide else arith.extsi(wide, value)
+            emit.store_to(arith.addi(value, emit.broadcast(first, wide)), emit.advance(target, at * WORD), WORD)
 
         def round(
             left: ir.Value, size: ir.Value, source: ir.Value, target: ir.Value
         ) -> tuple[ir.Value, list[ir.Value]]:
-            source, target = emit.loop(0, arith.index_cast(ir.IndexType.get(), size), filter, [source, target])
+            """A whole round is copied, of which what is too much is overwritten by what follows."""
+            for at in range(0, unrolled, lanes):
+                copy(at, source, target)
             left = arith.subi(left, size)
             more = arith.cmpi(arith.CmpIPredicate.ne, left, _number(0))
-            return more, [left, _number(unrolled), source, _put(target, arith.select(more, *words))]
+            source = emit.advance(source, arith.index_cast(ir.IndexType.get(), size), entry)
+            target = _put(_behind(target, arith.shli(size, _number(2))), arith.select(more, *words))
+            return more, [left, _number(unrolled), source, target]
 
         def place(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
-            count, source = self._read(emit.advance(source, 1, ir.MemRefType(self.offset_table.type).element_type))
+            count, source = self._read(emit.advance(source, 1, entry))
             begin = [count, arith.subi(_number(unrolled), _skipped(count, unrolled)), source, target]
             return emit.repeat(begin, round)[2:]
 
