@@ -13,9 +13,9 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
-from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums, vectors_of
+from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
+from dtmm_mlir.passes.kernels.mve_input_stationary import WORD, Finish
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
 from dtmm_mlir.passes.runs import cover
 
@@ -208,15 +208,21 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of the ``table`` or ``input_stationary`` kernel."""
     if plan.kernel == "input_stationary":
         alone, together = counts_of(conv.kept)
-        whole, joined = vectors_of(conv.geometry, plan)
-        counts = np.concatenate([alone if whole else [], together if joined else []]).astype(int)
-        weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * joined * LANES
+        some, joined = plan.joined < conv.geometry.c, plan.joined > 0
+        counts = np.concatenate([alone if some else [], together if joined else []]).astype(int)
+        weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * conv.geometry.kw * plan.joined
         return int(weights + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)
+
+
+def fwcs_bytes(conv: Convolution) -> int:
+    """What DTMM stores: the filterlets kept, two bytes for each one's offset, and two for the count of each filter."""
+    kept = int(conv.kept.sum())
+    return kept * (conv.geometry.group_channels * conv.weights.itemsize + 2) + 2 * conv.geometry.f
 
 
 def _runs(kept: np.ndarray, width: int) -> int:

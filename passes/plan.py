@@ -15,7 +15,15 @@ from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, least_row_bytes, scratch_bytes, stored_bytes
+from dtmm_mlir.passes.cost import (
+    Convolution,
+    costs_of,
+    estimate,
+    fwcs_bytes,
+    least_row_bytes,
+    scratch_bytes,
+    stored_bytes,
+)
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
@@ -38,9 +46,6 @@ _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel."""
 
-_BYTES_TO_SPARE = 1024
-"""Bytes by which the weights of ``balanced`` may exceed nine eighths of the dense ones."""
-
 
 @dataclass
 class PlanKernels(Pass):
@@ -57,8 +62,8 @@ class PlanKernels(Pass):
 
     Attributes:
         target: name of the target that the kernels are for.
-        optimize: ``speed``: the fewest instructions; ``balanced``: the fewest among the plans that store hardly
-            more than the dense weights; ``size``: the fewest bytes, and short loops.
+        optimize: ``speed``: the fewest instructions; ``balanced``: the fewest among the plans that store no more than
+            FWCS as DTMM has it, if there are any; ``size``: the fewest bytes, and short loops.
         plans: a JSON file that names plans, such as an artifact's manifest; the planner chooses for the layers where it
             names none.
     """
@@ -95,7 +100,7 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     if optimize != "speed":
         least = min(bytes.values())
-        most = least if optimize == "size" else max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE)
+        most = least if optimize == "size" else max(least, fwcs_bytes(conv))
         plans = [plan for plan in plans if bytes[plan] <= most]
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
 
@@ -141,7 +146,8 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     channels = -(-g.c // LANES) * LANES
     several = [(g.ow, rows) for rows in range(2, 8 // g.ow + 1) if g.oh % rows == 0]
     blocks = (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several)
-    for (pixels, together), joined, skip in product(blocks, _joinable(conv, g.kw, LANES), (0, 1)):
+    joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 and g.c % LANES else set())
+    for (pixels, together), joined, skip in product(blocks, joinable, (0, 1)):
         if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)

@@ -32,16 +32,10 @@ def stored_sums(pixels: int) -> int:
     return -(-pixels // RESULTS) * RESULTS * WORD
 
 
-def vectors_of(g: Geometry, plan: Plan) -> tuple[int, int]:
-    """Vectors along the channels at each kernel position, and of the joined channels at each kernel row."""
-    return -(-(g.c - plan.joined) // LANES), -(-g.kw * plan.joined // LANES)
-
-
 def row_layout(g: Geometry, plan: Plan) -> RowLayout:
     """Channels in whole vectors, but for the joined ones."""
-    whole, joined = vectors_of(g, plan)
-    slack = joined * LANES - g.kw * plan.joined
-    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, slack, same=True)
+    whole = -(-(g.c - plan.joined) // LANES)
+    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True)
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,12 @@ class Kind:
     Attributes:
         joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
         rows: first and last but one of a block's output rows that they are for; the others' inputs are padding.
+        vectors: first and last but one along the channels. The last of joined channels is by itself where it is masked.
     """
 
     joined: bool
     rows: tuple[int, int]
+    vectors: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -83,14 +79,30 @@ class Schedule:
     def __init__(self, g: Geometry, plan: Plan) -> None:
         self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
         self.zones = list(self._zones())
-        whole, joined = vectors_of(g, plan)
         ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
         ranges.sort(key=self._is_partial)
-        self.kinds = [Kind(False, rows) for rows in ranges if whole] + [Kind(True, rows) for rows in ranges if joined]
+        self.kinds = [
+            Kind(joined, rows, vectors)
+            for joined in (False, True)
+            for rows in ranges
+            for vectors in self._parts(joined)
+        ]
         self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
 
     def _is_partial(self, rows: tuple[int, int]) -> bool:
         return rows != (0, self.plan.pixel_rows)
+
+    def stored(self, joined: bool) -> list[int]:
+        """Bytes of the weights of each vector, along all channels but the joined ones, or along those of a row."""
+        g, joins = self.geometry, self.plan.joined
+        channels = g.kw * joins if joined else g.c - joins
+        return [min(channels - at, LANES) for at in range(0, channels, LANES)]
+
+    def _parts(self, joined: bool) -> list[tuple[int, int]]:
+        """First and last but one of the vectors of each kind."""
+        stored = self.stored(joined)
+        whole = sum(n == LANES for n in stored) if joined else len(stored)
+        return [part for part in ((0, whole), (whole, len(stored))) if part[0] < part[1]]
 
     @property
     def columns(self) -> int:
@@ -115,20 +127,14 @@ class Schedule:
         return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
 
     def _chains(self, kind: Kind) -> tuple[Chain, ...]:
-        g, (down, right) = self.geometry, self.layout.strides
-        whole, joined = vectors_of(g, self.plan)
+        down, right = self.layout.strides
         count = kind.rows[1] - kind.rows[0]
-
-        def chain(pixel: int, alignment: int, stored: int) -> Chain:
-            inputs = tuple(
-                y * down * self.layout.row + x * right * pixel for y in range(count) for x in range(self.columns)
-            )
-            return Chain(inputs, alignment, stored, self.plan.unrolled)
-
-        if kind.joined:
-            return (chain(self.plan.joined, 1, LANES),) * joined
-        last = g.c - self.plan.joined - (whole - 1) * LANES
-        return tuple(chain(self.layout.pixel, WORD, LANES if v < whole - 1 else last) for v in range(whole))
+        pixel, alignment = (self.plan.joined, 1) if kind.joined else (self.layout.pixel, WORD)
+        inputs = tuple(
+            y * down * self.layout.row + x * right * pixel for y in range(count) for x in range(self.columns)
+        )
+        stored = self.stored(kind.joined)[slice(*kind.vectors)]
+        return tuple(Chain(inputs, alignment, n, self.plan.unrolled, kind.joined and n < LANES) for n in stored)
 
     def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
         """Kernel positions, or rows, of a kind's passes, in one zone or in any."""
@@ -141,7 +147,8 @@ class Schedule:
     def offset(self, kind: Kind, place: int) -> int:
         """Bytes from a window to the inputs at ``place``."""
         position = place * self.geometry.kw if kind.joined else place
-        return self.layout.offset(position) + kind.rows[0] * self.layout.strides[0] * self.layout.row
+        rows = kind.rows[0] * self.layout.strides[0] * self.layout.row
+        return self.layout.offset(position) + rows + kind.vectors[0] * LANES
 
     def rows_of(self, zone: Zone) -> int:
         """Output rows of a zone."""
@@ -216,20 +223,16 @@ class InputStationaryKernel(ConvKernel):
         used = [any(kind.joined == joined for kind in kinds) for joined in (False, True)]
         return [np.flatnonzero(counts).tolist() if use else [] for counts, use in zip(self._counts, used, strict=True)]
 
-    def _chains(self, joined: bool) -> tuple[Chain, ...]:
-        """Of the first kind that reads joined channels, or the others; all have the same vectors."""
-        return self._passes.kinds[[kind.joined for kind in self._schedule.kinds].index(joined)]
-
     # What the kernel is given.
 
     @property
     def values(self) -> np.ndarray:
         """By position, then vector, then filter; then by row of joined channels."""
         parts = [
-            self._weights(joined, place)[:, v * LANES : v * LANES + chain.stored].reshape(-1)
+            self._weights(joined, place)[:, v * LANES : v * LANES + stored].reshape(-1)
             for joined in (False, True)
             for place in self._places[joined]
-            for v, chain in enumerate(self._chains(joined))
+            for v, stored in enumerate(self._schedule.stored(joined))
         ]
         return np.concatenate([*parts, np.zeros(LANES, np.int8)])
 
@@ -268,7 +271,7 @@ class InputStationaryKernel(ConvKernel):
                     return entries, weights
                 count = int(self._counts[each][other])
                 entries += 2 + count
-                weights += count * sum(chain.stored for chain in self._chains(each))
+                weights += count * sum(self._schedule.stored(each))
         raise AssertionError
 
     @property
@@ -282,8 +285,8 @@ class InputStationaryKernel(ConvKernel):
 
     @cached_property
     def _biases(self) -> np.ndarray:
-        """[zones, computed filters, output rows of a block] i32: what sums begin with where passes over padding are left
-        out that would have added something; none where that is the same everywhere."""
+        """[zones, computed filters, output rows of a block] i32: what sums begin with where passes over padding are
+        left out that would have added something; none where that is the same everywhere."""
         zones, zero_point, together = self._schedule.zones, self.conv.input_zero_point, self.plan.pixel_rows
         if not self.plan.skip_padding or not zero_point:
             return np.zeros((0, 0, 0), np.int32)
@@ -440,10 +443,11 @@ class InputStationaryKernel(ConvKernel):
         header = emit.advance(list_at, WORD)
         stretches = [self._stretches(kind, zone) for kind in schedule.kinds]
         present = [k for k, each in enumerate(stretches) if each or not k]
-        at = 0  # of the address of inputs, behind a window of the kind's channels
+        at, joined = 0, False  # of the address of inputs, behind a window of the kind's channels
         for k, after in zip(present, [*present[1:], None], strict=True):
             kind, chains = schedule.kinds[k], passes.kinds[k]
-            at = 0 if kind.joined and not schedule.kinds[max(k - 1, 0)].joined else at
+            at = 0 if kind.joined and not joined else at
+            joined = kind.joined
             for places in stretches[k]:
                 header = self._write_passes(k, places, at, header)
                 at = schedule.offset(kind, places[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
@@ -463,7 +467,7 @@ class InputStationaryKernel(ConvKernel):
             self._schedule.offset(kind, places[0])
             - self.layout.offset(places[0] * self.geometry.kw if kind.joined else places[0]),
         )
-        moved = (len(chains) - 1) * LANES + chains[-1].moved
+        moved, stored = (len(chains) - 1) * LANES + chains[-1].moved, self._schedule.stored(kind.joined)
 
         def place(
             _: Index, source: ir.Value, header: ir.Value, rounds: ir.Value, weights: ir.Value, at: ir.Value
@@ -472,6 +476,8 @@ class InputStationaryKernel(ConvKernel):
             count, source = self._read(source)
             offset = arith.addi(offset, _number(shift))
             begin = _entry(chains[0], count)
+            following = _behind(weights, arith.muli(count, _number(sum(stored))))
+            weights = _behind(weights, arith.muli(count, _number(sum(stored[: kind.vectors[0]]))))
 
             def pass_(before: Chain, chain: Chain, step: ir.Value, *at: ir.Value) -> list[ir.Value]:
                 header, weights = at
@@ -493,7 +499,7 @@ class InputStationaryKernel(ConvKernel):
             entry = ir.MemRefType(self.offset_table.type).element_type
             source = emit.advance(source, arith.index_cast(ir.IndexType.get(), count), entry)
             rounds = _behind(rounds, arith.muli(words, _number(WORD)))
-            return [source, header, rounds, weights, arith.addi(offset, _number(moved))]
+            return [source, header, rounds, following, arith.addi(offset, _number(moved))]
 
         begin = [
             self._entries(kind.joined, places[0]),

@@ -119,7 +119,7 @@ class Mve(Isa):
 
     def pass_filters(self, passes: stationary.Passes, list: ir.Value, data: ir.Value) -> None:
         moving = [(stationary.LIST, list.type, list), (stationary.DATA, data.type, data)]
-        emit.assembly(passes.assembly(), moving, [*SUMS, *stationary.CHANGED, *VECTORS])
+        emit.assembly(passes.assembly(), moving, [*SUMS, *stationary.CHANGED, *VECTORS, "vpr"])
 
     def finish_stored(
         self, what: Stored, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value

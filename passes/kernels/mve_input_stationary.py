@@ -60,12 +60,15 @@ class Chain:
         alignment: bytes that the inputs' addresses are multiples of.
         stored: bytes of each vector of weights, up to 16.
         unrolled: filters, an even number.
+        masked: whether the lanes of inputs behind those of stored weights are not loaded but zero. Otherwise zeros are
+            in memory.
     """
 
     inputs: tuple[int, ...]
     alignment: int
     stored: int
     unrolled: int
+    masked: bool = False
 
     @property
     def pixels(self) -> int:
@@ -94,8 +97,12 @@ class Chain:
         ]
         for pixel in range(self._loaded):
             following = 0 if pixel == self._loaded - 1 else self.inputs[pixel + 1] - self.inputs[pixel]
-            lines += load(f"q{pixel}", _INPUT, following, self.alignment)
+            lines += self._only_stored(load(f"q{pixel}", _INPUT, following, self.alignment))
         return lines
+
+    def _only_stored(self, lines: list[str]) -> list[str]:
+        """A load, of the lanes that have weights where the others are not zero in memory."""
+        return ["vpst", lines[0].replace("vldrb.u8", "vldrbt.u8"), *lines[1:]] if self.masked else lines
 
     @cached_property
     def pair(self) -> tuple[list[str], list[str]]:
@@ -171,12 +178,10 @@ class Chain:
 
     def _reload(self, turned: int) -> list[str]:
         """Loads the other one of the two pixels that share a register."""
-        return load(_SHARED_VECTOR, _INPUT, 0, self.alignment) if turned else self._load_eighth
-
-    @property
-    def _load_eighth(self) -> list[str]:
+        if turned:
+            return self._only_stored(load(_SHARED_VECTOR, _INPUT, 0, self.alignment))
         name = "vldrw.u32" if self.alignment % WORD == 0 else "vldrb.u8"
-        return [f"{name} {_SHARED_VECTOR}, [{_INPUT}, #{self.inputs[7] - self.inputs[6]}]"]
+        return self._only_stored([f"{name} {_SHARED_VECTOR}, [{_INPUT}, #{self.inputs[7] - self.inputs[6]}]"])
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ class Passes:
 
     Attributes:
         kinds: of passes: the chain that each vector along the channels takes, at each place where inputs are. A list
-            has first the passes of the first kind, then those of the next.
+            has first the passes of the first kind, then those of the next. All masked chains have the same mask.
     """
 
     kinds: tuple[tuple[Chain, ...], ...]
@@ -260,6 +265,8 @@ class Passes:
     def _begin(self) -> list[str]:
         """The first pass begins as if one of the last vector had been before."""
         lines = [f"str.w {_INPUT}, [{LIST}], #{WORD}", f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
+        for chain in self.chains:
+            lines += [f"movw {_FIRST}, #{(1 << chain.stored) - 1}", f"vmsr p0, {_FIRST}"] if chain.masked else []
         before = self.chains[: self.chains.index(self.kinds[0][-1])]
         label = 1 + sum(chain.unrolled // 2 + 1 for chain in before)
         return [*lines, f"b.w {label}f"] if before else lines
