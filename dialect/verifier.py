@@ -211,7 +211,8 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
         yield f"plan's skip_padding takes one output row, or two of four pixels, not {rows} of {pixels}"
     if plan.unrolled not in (2, 4, 8, 16, 32, 64):
         yield f"plan's unrolled = {plan.unrolled} must be a power of two from 2 to 64 in the input_stationary kernel"
-    if pixels * rows == 8 and (pixels == 1 or g.strides[1] * -(-g.c // 16) * 16 > 508):
+    far = g.strides[1] * -(-g.c // 16) * 16 > 508 or g.strides[1] * plan.joined > 127
+    if pixels * rows == 8 and (pixels == 1 or far):
         yield f"plan's input_stationary kernel takes at most 7 pixels of {g.c} channels at a stride of {g.strides[1]}"
 
 

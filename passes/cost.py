@@ -15,7 +15,7 @@ from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import WORD, Finish
+from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
 from dtmm_mlir.passes.runs import cover
 
@@ -211,7 +211,8 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         some, joined = plan.joined < conv.geometry.c, plan.joined > 0
         counts = np.concatenate([alone if some else [], together if joined else []]).astype(int)
         weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * conv.geometry.kw * plan.joined
-        return int(weights + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
+        behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
+        return int(weights + behind + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
     _, joined = plan.vectors(channels, lanes)

@@ -152,11 +152,17 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
         scratch, least = scratch_bytes(conv, plan), LANES + least_row_bytes(conv, plan)
-        far = pixels == 1 or (isa.word_reach is not None and g.strides[1] * channels > isa.word_reach)
+        far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
         if scratch > max(_BUFFER_BYTES // 2, _BUFFER_BYTES - least) or (pixels * together == 8 and far):
             continue
         rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch)
         yield replace(plan, rows=max(together, rows // together * together))
+
+
+def _is_out_of_reach(aligned: int, unaligned: int, isa: Isa) -> bool:
+    """Whether no load of a vector reaches so many bytes, from pixel to pixel."""
+    reaches = ((aligned, isa.word_reach), (unaligned, isa.byte_reach))
+    return any(reach is not None and bytes > reach for bytes, reach in reaches)
 
 
 def _may_skip_rows(g: Geometry, pixels: int, together: int) -> bool:

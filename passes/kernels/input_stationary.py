@@ -234,7 +234,8 @@ class InputStationaryKernel(ConvKernel):
             for place in self._places[joined]
             for v, stored in enumerate(self._schedule.stored(joined))
         ]
-        return np.concatenate([*parts, np.zeros(LANES, np.int8)])
+        vectors = [self._schedule.stored(joined) for joined in (False, True) if self._places[joined]]
+        return np.concatenate([*parts, np.zeros(LANES - vectors[-1][-1] if vectors else 0, np.int8)])
 
     def _weights(self, joined: bool, place: int) -> np.ndarray:
         """[filters, channels] of those that take part at a position or row, filled up to whole vectors."""
@@ -257,7 +258,8 @@ class InputStationaryKernel(ConvKernel):
                 sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
                 offset = self.layout.offset(place * self.geometry.kw if joined else place)
                 table += [offset, len(filters), *sums.tolist()]
-        table += [0] * self.plan.unrolled  # read with the last round
+                first = len(table) - len(filters)
+        table += [0] * max(0, first + self.plan.unrolled - len(table)) if table else []  # read with the last round
         numbers = np.array(table, np.int32)
         small = not numbers.size or (np.abs(numbers) < 1 << 15).all()
         return numbers.astype(np.int16) if small else numbers
