@@ -18,6 +18,7 @@ _LIMITS = {
     "joined": (0, None),
     "dense": (0, 1),
     "skip_padding": (0, 1),
+    "masked": (0, 1),
     "pixel_rows": (1, 8),
 }
 """Smallest and largest values; all other numbers are at least 1."""
@@ -44,6 +45,7 @@ class Plan:
         skip_padding: 1 where straight-line code skips the runs whose row lies above or below the input.
         pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
             where ``pixels`` are the whole width and there are at most 8 in all.
+        masked: 1 where straight-line code tests which of up to 16 runs a block of filters has, in place of a table.
     """
 
     kernel: Kernel
@@ -56,6 +58,7 @@ class Plan:
     unrolled: int = 72
     skip_padding: int = 0
     pixel_rows: int = 1
+    masked: int = 0
 
     def attribute(self) -> ir.DictAttr:
         """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3, ...}``: numbers as i64."""

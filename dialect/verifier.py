@@ -177,6 +177,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield f"plan's filters = {plan.filters} does not fit {g.f} filters in {g.groups} group(s)"
     if plan.joined:
         yield from _joined(plan, view)
+    if plan.masked and (plan.kernel != "table" or plan.dense or plan.skip_padding or g.groups > 1 or g.kh * g.kw > 16):
+        yield "plan is masked, which takes the table kernel, one group, 16 positions, and neither dense nor skip_padding"
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
     elif plan.pixel_rows > 1:

@@ -73,8 +73,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
         straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
-        may lie in the padding and are skipped there; ``own_block``: blocks of filters with tables; ``block``: all;
-        ``finished``: those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``:
+        may lie in the padding and are skipped there; ``masked_run``: tests whether a block has a run; ``own_block``:
+        blocks of filters with tables; ``block``: all; ``finished``: those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``:
         requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of pixels; ``row``: output
         rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
         ``copied_pixel``: pixels copied one by one; ``call``: one; ``passes``: instructions of the ``input_stationary``
@@ -90,7 +90,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     runs = _runs(kept, width)
     whole, joined = plan.vectors(g.group_channels, lanes)
     weights = plan.weight_vectors(g.group_channels, lanes)
-    straight = len(kept) > 0 and bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
+    same = len(kept) > 0 and bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
+    straight = same or bool(plan.masked)
     step = g.strides[1] // sampling(g)[1]
     columns = {p * step + k * g.dilations[1] for p in range(pixels) for k in range(width)}
     pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
@@ -112,6 +113,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "crowded_run": walked if not straight and pixels * filters == isa.accumulators else 0,
         "same_run": walked if straight else 0,
         "tested_run": tested,
+        "masked_run": blocks * masked_runs(conv, plan) if plan.masked else 0,
         "own_block": 0 if straight else blocks,
         "block": blocks,
         "finished": blocks if finished else 0,
@@ -129,8 +131,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
 
 _TABLE_ONLY = (
-    "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "own_block", "block",
-    "finished", "filter", "results", "few_results", "pixel_block",
+    "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "masked_run",
+    "own_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
 )  # fmt: skip
 
 
@@ -166,6 +168,12 @@ def scratch_bytes(conv: Convolution, plan: Plan) -> int:
 def least_row_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes of the smallest row buffer of the ``input_stationary`` kernel."""
     return Schedule(conv.geometry, replace(plan, rows=plan.pixel_rows)).layout.size
+
+
+def masked_runs(conv: Convolution, plan: Plan) -> int:
+    """Different runs that the blocks have."""
+    runs = cover(_blocks(conv, plan), plan.run_width)
+    return len(np.unique(runs[:, 1:], axis=0))
 
 
 def _drops_constants(conv: Convolution) -> bool:

@@ -27,8 +27,8 @@ class LowerToStream(Pass):
         %y = "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {...}
         %r:2 = flow.dispatch @filterlet_0::@filterlet_0_table_3x3_64x32(%x, %values, %offsets, %parameters)
 
-    The executable's function holds the loops (memref, scf, vector, intrinsics of the target). Its first result is the
-    memory it works in, which nobody reads; IREE gives it a place in the transient arena.
+    The executable's function holds the loops (memref, scf, vector, intrinsics of the target). Its second result is the
+    memory it works in, which nobody reads; IREE gives it a place in the transient arena, behind the first one's.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -59,7 +59,7 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
         with ir.InsertionPoint(conv.op):
             constants = [constant(_not_empty(a)) for a in (kernel.values, kernel.offsets, kernel.parameters)]
         operands = [conv.input, *constants]
-        results = [*row_buffer, conv.result_type]
+        results = [conv.result_type, *row_buffer]
         sizes = [(_elements(v.type), _element(v.type)) for v in operands] + [
             (_elements(t), _element(t)) for t in results
         ]
@@ -71,7 +71,7 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
                 stream.BindingSubspanOp(ir.MemRefType.get([size], element), binding, zero, []).result
                 for (size, element), binding in zip(sizes, body.arguments, strict=True)
             ]
-            kernel.emit(*buffers[:4], rows=buffers[4] if row_buffer else None, output=buffers[-1])
+            kernel.emit(*buffers[:4], rows=buffers[5] if row_buffer else None, output=buffers[4])
         with ir.InsertionPoint(conv.op):
             dispatch = ir.Operation.create(
                 "flow.dispatch",
@@ -82,7 +82,7 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
                     "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(operands), 0, 0]),
                 },
             )
-    conv.op.result.replace_all_uses_with(dispatch.results[-1])
+    conv.op.result.replace_all_uses_with(dispatch.results[0])
     conv.op.erase()
 
 

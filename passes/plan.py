@@ -21,6 +21,7 @@ from dtmm_mlir.passes.cost import (
     estimate,
     fwcs_bytes,
     least_row_bytes,
+    masked_runs,
     scratch_bytes,
     stored_bytes,
 )
@@ -135,7 +136,19 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
                 for dense in (0, 1):
                     plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled))
+                masked = replace(plans[-2], masked=1)
+                if _may_mask(conv, masked, isa):
+                    plans.append(masked)
     return plans + list(_input_stationary(conv, isa, optimize))
+
+
+def _may_mask(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+    """Whether straight-line code may test which runs a block has."""
+    g = conv.geometry
+    if conv.element_type != "i8" or isa.stationary_inputs or g.groups > 1 or not 1 < g.kh * g.kw <= 16:
+        return False
+    weights = plan.weight_vectors(g.group_channels, isa.lanes(conv.element_type))
+    return masked_runs(conv, plan) * weights <= plan.unrolled
 
 
 def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterator[Plan]:

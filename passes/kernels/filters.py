@@ -75,17 +75,32 @@ class FilterKernel(ConvKernel):
     @property
     def parameters(self) -> np.ndarray:
         """[blocks, filters of a block, 4] i32: bias, multiplier, shift; the last of a block's first filter is its runs,
-        the last of its last filter how far the next block's output is. A filter that is both has that in its upper half
-        where blocks are left out. Behind them the constant filters."""
+        how many or a bit for each there may be, the last of its last filter how far the next block's output is. A filter
+        that is both has that in its upper half where blocks are left out. Behind them the constant filters."""
         table = super().parameters.T[self._filters_of_blocks]
         table[:, :, 3] = 0
-        table[:, 0, 3] = self.conv.counts[self._blocks]
+        table[:, 0, 3] = self._masks if self.plan.masked else self.conv.counts[self._blocks]
         following = np.diff(self._order, append=self._order[-1:])
         if self.filters > 1:
             table[:, -1, 3] = following[: len(table)]
         elif self._packed:
             table[:, 0, 3] |= following[: len(table)] << _UPPER
         return self._with_constants(table, following[len(table) :])
+
+    @cached_property
+    def _positions(self) -> list[int]:
+        """Where straight-line code has a run."""
+        if self.plan.masked:
+            return np.unique(self.conv.positions).tolist()
+        return self.conv.positions[: self.conv.counts[self._blocks[0]]].tolist()
+
+    @property
+    def _masks(self) -> np.ndarray:
+        """[blocks] i32: a bit for each of ``_positions`` where the block has a run."""
+        blocks = np.repeat(np.arange(len(self.conv.counts)), self.conv.counts)
+        masks = np.zeros(len(self.conv.counts), np.int32)
+        np.bitwise_or.at(masks, blocks, 1 << np.searchsorted(self._positions, self.conv.positions).astype(np.int32))
+        return masks[self._blocks]
 
     @property
     def _order(self) -> np.ndarray:
@@ -161,7 +176,9 @@ class FilterKernel(ConvKernel):
 
     @cached_property
     def _straight(self) -> bool:
-        """Whether all blocks have the same runs, few enough to be straight-line code."""
+        """Whether all blocks have the same runs, or are tested for them, few enough to be straight-line code."""
+        if self.plan.masked:
+            return True
         counts = self.conv.counts[self._blocks]
         if not counts.any() or (counts != counts[0]).any():
             return False
@@ -216,7 +233,7 @@ class FilterKernel(ConvKernel):
 
     @cached_property
     def _starts_with_product(self) -> bool:
-        return self.element == "i8" and self._straight and self.isa.first_product_is_free
+        return self.element == "i8" and self._straight and not self.plan.masked and self.isa.first_product_is_free
 
     def _start_sums(self, pixels: int, parameters: ir.Value) -> list[ir.Value | None]:
         """What the sums of each pixel of the first filter, then of the next, begin with."""
@@ -235,11 +252,12 @@ class FilterKernel(ConvKernel):
         return emit.advance(parameters, (filter * _PARAMETERS + kind) * WORD)
 
     def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
-        """The runs of a block where every block has the same: straight-line code."""
+        """The runs of a block where every block has the same, or tests which it has: straight-line code."""
         weights = cursor.weights
+        mask = self._parameter(cursor.parameters, 0, 3) if self.plan.masked else None
         sums: Sums = self._start_sums(pixels, cursor.parameters)
-        for position in self.conv.positions[: self.conv.counts[self._blocks[0]]]:
-            offset, row = self.layout.offset(int(position)), int(position) // self.geometry.kw
+        for number, position in enumerate(self._positions):
+            offset, row = self.layout.offset(position), position // self.geometry.kw
             start = weights
 
             def run(
@@ -252,7 +270,12 @@ class FilterKernel(ConvKernel):
             def skip(start: ir.Value = start, sums: Sums = sums) -> list[ir.Value]:
                 return self._skip(start, pixels, sums)
 
-            if row in self._inside:
+            if mask is not None:
+                bit = arith.andi(mask, emit.splat(1 << number, emit.i32()))
+                kept = arith.cmpi(arith.CmpIPredicate.ne, bit, emit.splat(0, emit.i32()))
+                types = [value.type for value in (start, *sums) if value is not None]
+                weights, *sums = emit.either(kept, types, run, lambda start=start, sums=sums: [start, *sums])
+            elif row in self._inside:
                 types = [start.type, *[emit.i32()] * len(sums)]
                 weights, *sums = emit.either(self._inside[row], types, lambda run=run: run(self._missing_bytes), skip)
             else:

@@ -196,6 +196,20 @@ BATCHES: dict[str, list[Case]] = {
             ((4, 2, 3, 2), 400, 2, 1.0),
         ]
     ],
+    "masked": [
+        Case(geometry(7, 9, c, f, k, strides=(s, s)), kept, rescale=rescale, seed=i, plan=Plan("table", *plan, masked=1))
+        for i, (plan, c, f, k, s, kept, rescale) in enumerate(
+            [
+                ((4, 1, 1, 2), 20, 5, 3, 1, 0.6, "double"),
+                ((3, 2, 1, 1), 20, 5, 3, 1, 0.2, "single"),
+                ((2, 3, 2, 7), 33, 7, 3, 1, 0.5, "double"),
+                ((4, 1, 1, 2), 16, 13, 3, 2, 0.15, "double"),
+                ((4, 1, 3, 2), 37, 7, 3, 1, 0.4, "none"),
+                ((4, 1, 1, 2), 8, 7, 3, 1, 0.0, "double"),
+                ((4, 1, 1, 2), 8, 7, (3, 5), 1, 0.5, "wide"),
+            ]
+        )
+    ],
     "padding": [
         Case(
             geometry(h, w, c, f, k, strides=(s, s), dilations=(d, d), pads=pads),
