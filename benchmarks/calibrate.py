@@ -70,7 +70,8 @@ def with_plans(case: Case, isa: Isa, costs: Mapping[str, float], random: np.rand
     plans.sort(key=lambda plan: cost.estimate(conv, plan, isa, costs))
     plan = plans[int(random.integers(min(len(plans), 8)))]
     skipping = replace(plan, skip_padding=1)
-    skips = plan.kernel == "table" and may_skip(conv, isa) and cost.counts(conv, skipping, isa)["tested_run"]
+    may = plan.kernel == "table" and not plan.masked and may_skip(conv, isa)
+    skips = may and cost.counts(conv, skipping, isa)["tested_run"]
     return [replace(case, plan=plan) for plan in ((plan, skipping) if skips else (plan,))]
 
 

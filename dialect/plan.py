@@ -55,7 +55,7 @@ class Plan:
     rows: int
     joined: int = 0
     dense: int = 0
-    unrolled: int = 72
+    unrolled: int = 64
     skip_padding: int = 0
     pixel_rows: int = 1
     masked: int = 0

@@ -178,7 +178,7 @@ def _plan(op: ir.Operation) -> Findings:
     if plan.joined:
         yield from _joined(plan, view)
     if plan.masked and (plan.kernel != "table" or plan.dense or plan.skip_padding or g.groups > 1 or g.kh * g.kw > 16):
-        yield "plan is masked, which takes the table kernel, one group, 16 positions, and neither dense nor skip_padding"
+        yield "plan is masked, which takes the table kernel, one group, 16 positions, and no dense or skip_padding"
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
     elif plan.pixel_rows > 1:

@@ -74,9 +74,10 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
         straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
         may lie in the padding and are skipped there; ``masked_run``: tests whether a block has a run; ``own_block``:
-        blocks of filters with tables; ``block``: all; ``finished``: those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``:
-        requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of pixels; ``row``: output
-        rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
+        blocks of filters with tables; ``block``: all; ``finished``: those whose results ``Isa.finish`` stores; of the
+        others, ``filter``: filters; ``results``: requantizations of four pixels; ``few_results``: of fewer;
+        ``constant``: filters of constant results, at each block of pixels; ``pixel_block``: blocks of pixels; ``row``:
+        output rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
         ``copied_pixel``: pixels copied one by one; ``call``: one; ``passes``: instructions of the ``input_stationary``
         kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels.
     """

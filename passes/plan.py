@@ -109,7 +109,7 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         return estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels
 
     best = min(plans, key=order)
-    tables = [plan for plan in plans if plan.kernel == "table"]
+    tables = [plan for plan in plans if plan.kernel == "table" and not plan.masked]
     if not tables or not may_skip(conv, isa):
         return best
     skipping = replace(min(tables, key=order), skip_padding=1)

@@ -63,6 +63,11 @@ class FilterKernel(ConvKernel):
             return np.concatenate([*parts, np.zeros(self._lanes, self.dtype)])
         return np.concatenate([runs.reshape(-1), np.zeros(self._lanes, self.dtype)])
 
+    @property
+    def offsets(self) -> np.ndarray:
+        """None where straight-line code knows them."""
+        return np.zeros(0, np.int16) if self._straight else super().offsets
+
     @cached_property
     def _ordered_values(self) -> np.ndarray:
         """[runs, stored elements] the weights of each run in the order in which ``_run`` loads them."""
@@ -75,8 +80,8 @@ class FilterKernel(ConvKernel):
     @property
     def parameters(self) -> np.ndarray:
         """[blocks, filters of a block, 4] i32: bias, multiplier, shift; the last of a block's first filter is its runs,
-        how many or a bit for each there may be, the last of its last filter how far the next block's output is. A filter
-        that is both has that in its upper half where blocks are left out. Behind them the constant filters."""
+        how many or a bit for each there may be, the last of its last filter how far the next block's output is. A
+        filter that is both has that in its upper half where blocks are left out. Behind them the constant filters."""
         table = super().parameters.T[self._filters_of_blocks]
         table[:, :, 3] = 0
         table[:, 0, 3] = self._masks if self.plan.masked else self.conv.counts[self._blocks]

@@ -80,6 +80,8 @@ CONV_ERRORS = [
         "takes filters and run_width",
     ),
     ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
+    ('kernel = "table"', 'kernel = "input_stationary", unrolled = 12 : i64', "unrolled = 12 must be a power of two"),
+    ('kernel = "table"', 'kernel = "table", masked = 1 : i64, dense = 1 : i64', "no dense or skip_padding"),
 ]
 
 PACKED_ERRORS = [
@@ -232,9 +234,9 @@ def test_what_is_at_the_limit_passes(changes: tuple[tuple[str, str], ...]) -> No
         (_joined(3, 3), "plan joins 3 of 4 channels; it can join all, or in runs of 3 filterlets the last 4"),
         ((*_TWENTY, *_joined(4, 1)), "plan joins 4 of 20 channels"),
         ((*_TWENTY, *_joined(5, 3)), "plan joins 5 of 20 channels"),
-        ((*_FLOATS, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
-        ((*_DILATED, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
-        ((*_GROUPED, *_joined(4, 3)), "plan joins channels, which takes the table kernel, i8"),
+        ((*_FLOATS, *_joined(4, 3)), "plan joins channels, which takes another kernel than depthwise, i8"),
+        ((*_DILATED, *_joined(4, 3)), "plan joins channels, which takes another kernel than depthwise, i8"),
+        ((*_GROUPED, *_joined(4, 3)), "plan joins channels, which takes another kernel than depthwise, i8"),
         ((*_GROUPED, ("tensor<2x3x3x2xi8>", "tensor<3x3x3x2xi8>"), ("tensor<2xi32>", "tensor<3xi32>"),
           ("x5x5x2xi8>", "x5x5x3xi8>")), "groups = 2 must divide 4 input and 3 output channels"),
         ((*_GROUPED, ("filters = 1", "filters = 2")), "filters = 2 does not fit 2 filters in 2 group(s)"),

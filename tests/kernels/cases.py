@@ -197,7 +197,9 @@ BATCHES: dict[str, list[Case]] = {
         ]
     ],
     "masked": [
-        Case(geometry(7, 9, c, f, k, strides=(s, s)), kept, rescale=rescale, seed=i, plan=Plan("table", *plan, masked=1))
+        Case(
+            geometry(7, 9, c, f, k, strides=(s, s)), kept, rescale=rescale, seed=i, plan=Plan("table", *plan, masked=1)
+        )
         for i, (plan, c, f, k, s, kept, rescale) in enumerate(
             [
                 ((4, 1, 1, 2), 20, 5, 3, 1, 0.6, "double"),

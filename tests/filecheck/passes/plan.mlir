@@ -3,7 +3,7 @@
 // Few channels: the three filterlets of a kernel row fit into one vector, so they are joined.
 
 // CHECK-LABEL: @few_channels
-// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 3 : i64, kernel = "table", pixel_rows = 1 : i64, pixels = {{[48]}} : i64, rows = 8 : i64, run_width = 3 : i64, skip_padding = 0 : i64, unrolled = {{[0-9]+}} : i64}
+// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 3 : i64, kernel = "input_stationary", masked = 0 : i64, pixel_rows = 1 : i64, pixels = 8 : i64, rows = 8 : i64, run_width = 1 : i64, skip_padding = {{[01]}} : i64, unrolled = 8 : i64}
 func.func @few_channels(%x: tensor<1x8x8x3xi8>) -> tensor<1x8x8x4xi32> {
   %w = arith.constant dense<1> : tensor<4x3x3x3xi8>
   %b = arith.constant dense<0> : tensor<4xi32>
@@ -16,7 +16,7 @@ func.func @few_channels(%x: tensor<1x8x8x3xi8>) -> tensor<1x8x8x4xi32> {
 // A narrow map limits the pixels of a row, and rows are computed together; a plan given by hand is kept.
 
 // CHECK-LABEL: @narrow
-// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 0 : i64, kernel = "input_stationary", pixel_rows = 2 : i64, pixels = 2 : i64,
+// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 0 : i64, kernel = "input_stationary", masked = 0 : i64, pixel_rows = 2 : i64, pixels = 2 : i64,
 // CHECK: plan = {filters = 1 : i64, kernel = "table", pixels = 1 : i64, rows = 1 : i64, run_width = 1 : i64}
 func.func @narrow(%x: tensor<1x2x2x16xi8>) -> tensor<1x2x2x16xi8> {
   %w = arith.constant dense<1> : tensor<16x1x1x16xi8>
