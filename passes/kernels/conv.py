@@ -182,7 +182,7 @@ class ConvKernel:
             joined = emit.add(window, self.layout.joined_at(column))
             self._block(pixels, Window(source, joined), emit.add(target, emit.mul(x, g.f)))
 
-        emit.loop(0, -(-g.ow // pixels), block)
+        emit.loop(0, -(-g.ow // pixels), block, unroll=False)
 
     def _block(self, pixels: int, window: Window, target: Index) -> None:
         """``pixels`` neighbouring output pixels, all filters.

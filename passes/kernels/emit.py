@@ -64,14 +64,21 @@ def loop(
     body: Callable[..., Sequence[ir.Value] | None],
     inits: Sequence[ir.Value] = (),
     step: int = 1,
+    unroll: bool = True,
 ) -> list[ir.Value]:
     """``scf.for``; ``body(i, *carried)`` returns the next carried values. Returns the last ones.
 
     A loop of one iteration known while emitting becomes straight-line code.
+
+    Args:
+        unroll: whether LLVM may; it does not know how long assembly is.
     """
     if isinstance(lower, int) and isinstance(upper, int) and lower < upper <= lower + step:
         return list(body(lower, *inits) or ())
-    op = scf.ForOp(index(lower), index(upper), index(step), list(inits))
+    end = index(upper)
+    if not unroll:
+        end = arith.index_cast(ir.IndexType.get(), opaque(arith.index_cast(i32(), end)))
+    op = scf.ForOp(index(lower), end, index(step), list(inits))
     with ir.InsertionPoint(op.body):
         scf.YieldOp(list(body(op.induction_variable, *op.body.arguments[1:]) or ()))
     return list(op.results)

@@ -156,7 +156,7 @@ class RowBuffer:
         layout, g = self.layout, self.layout.geometry
         step = layout.strides[0] * layout.row
         if layout.direct:
-            emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))), step=together)
+            emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))), step=together, unroll=False)
             return
         self._write_padding(0, layout.span)
         if layout.slack:
@@ -166,9 +166,9 @@ class RowBuffer:
             first = emit.mul(b, layout.rows)
             rows = emit.minimum(layout.rows, emit.sub(g.oh, first))
             self._refill(image, b, first, rows)
-            emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)), step=together)
+            emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)), step=together, unroll=False)
 
-        emit.loop(0, -(-g.oh // layout.rows), block)
+        emit.loop(0, -(-g.oh // layout.rows), block, unroll=False)
 
     def _refill(self, image: Index, block: Index, first: Index, rows: Index) -> None:
         layout, g = self.layout, self.layout.geometry
