@@ -41,7 +41,7 @@ _BUFFER_BYTES = 16 << 10
 """Row buffer, sums and list of passes take no more than this together; where the row buffer alone would, sums and list
 take half of it."""
 
-_STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
+_STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
 """Instructions, about, of straight-line code."""
 
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
