@@ -23,6 +23,13 @@ def test_equals_reference(batch: str, target: str) -> None:
     check(BATCHES[batch], target)
 
 
+@pytest.mark.parametrize("target", ["cortex-m33", "cortex-m7", "cortex-m3"])
+@pytest.mark.parametrize("batch", ["strides-pads-dilations", "sparsity", "rescale", "masked"])
+def test_kin_of_these_targets_equal_reference(batch: str, target: str) -> None:
+    """Processors with the instruction set of another one that all batches are tried on."""
+    check(BATCHES[batch], target)
+
+
 @pytest.mark.parametrize("target", OF_TARGET)
 def test_what_only_one_target_computes_equals_reference(target: str) -> None:
     check(OF_TARGET[target], target)
