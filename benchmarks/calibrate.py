@@ -31,7 +31,7 @@ from dtmm_mlir.dialect.ops import CONV, ConvView  # noqa: E402
 from dtmm_mlir.passes import cost  # noqa: E402
 from dtmm_mlir.passes.kernels.isa import Isa, is_far  # noqa: E402
 from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
-from dtmm_mlir.passes.plan import candidates, may_skip  # noqa: E402
+from dtmm_mlir.passes.plan import candidates  # noqa: E402
 from dtmm_mlir.targets import Target, get_target  # noqa: E402
 from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
 
@@ -59,20 +59,17 @@ def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
     return found
 
 
-def with_plans(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> list[Case]:
-    """``case`` under one of the plans that the planner thinks best of a kernel, and with padding skipped."""
+def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> Case:
+    """``case`` under one of the plans that the planner thinks best of a kernel, with padding skipped or without."""
     module = build_module([Sample.of(case)])
     (op,) = walk(module, CONV)
     conv = ConvView(op)
     plans = candidates(conv, isa, costs, "balanced")
-    kernel = random.choice(sorted({plan.kernel for plan in plans}))
-    plans = [plan for plan in plans if plan.kernel == kernel]
+    kinds = sorted({(plan.kernel, plan.skip_padding, plan.masked) for plan in plans})
+    kind = kinds[int(random.integers(len(kinds)))]
+    plans = [plan for plan in plans if (plan.kernel, plan.skip_padding, plan.masked) == kind]
     plans.sort(key=lambda plan: cost.estimate(conv, plan, isa, costs))
-    plan = plans[int(random.integers(min(len(plans), 8)))]
-    skipping = replace(plan, skip_padding=1)
-    may = plan.kernel == "table" and not plan.masked and may_skip(conv, isa)
-    skips = may and cost.counts(conv, skipping, isa)["tested_run"]
-    return [replace(case, plan=plan) for plan in ((plan, skipping) if skips else (plan,))]
+    return replace(case, plan=plans[int(random.integers(min(len(plans), 8)))])
 
 
 def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str, int], int]]:
@@ -144,7 +141,7 @@ def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> 
         target, random = get_target(name), np.random.default_rng(0)
         isa = isa_of(target.isa, target.vector_bytes)
         costs = table[target.isa][element]
-        planned = [c for case in cases(random, layers, element) for c in with_plans(case, isa, costs, random)]
+        planned = [with_plan(case, isa, costs, random) for case in cases(random, layers, element)]
         samples = [Sample.of(case) for case in planned]
         rows = [row for at in range(0, len(samples), BATCH) for row in measure(samples[at : at + BATCH], name, isa)]
         known = KNOWN.get(target.isa, ()) if element == "i8" else ()

@@ -229,10 +229,9 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     return runs * (elements * conv.weights.itemsize + 2)
 
 
-def fwcs_bytes(conv: Convolution) -> int:
-    """What DTMM stores: the filterlets kept, two bytes for each one's offset, and two for the count of each filter."""
-    kept = int(conv.kept.sum())
-    return kept * (conv.geometry.group_channels * conv.weights.itemsize + 2) + 2 * conv.geometry.f
+def fwcs_bytes(conv: Convolution, filterlets: int) -> int:
+    """What DTMM stores of so many: their weights, two bytes for each one's offset, and two for each filter's count."""
+    return filterlets * (conv.geometry.group_channels * conv.weights.itemsize + 2) + 2 * conv.geometry.f
 
 
 def _runs(kept: np.ndarray, width: int) -> int:

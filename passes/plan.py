@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -44,6 +45,10 @@ take half of it."""
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
 """Instructions, about, of straight-line code."""
 
+_WORTH, _GAIN = 0.9, 0.95
+"""Instructions of plans that store up to the unpruned weights must be fewer than this of those that store FWCS; or
+these more than this of the unpruned convolution's."""
+
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel."""
 
@@ -64,7 +69,8 @@ class PlanKernels(Pass):
     Attributes:
         target: name of the target that the kernels are for.
         optimize: ``speed``: the fewest instructions; ``balanced``: the fewest among the plans that store no more than
-            FWCS as DTMM has it, if there are any; ``size``: the fewest bytes, and short loops.
+            FWCS as DTMM has it, or than FWCS of the unpruned weights where that takes a tenth less, or pruning would
+            gain nothing; ``size``: the fewest bytes, and short loops.
         plans: a JSON file that names plans, such as an artifact's manifest; the planner chooses for the layers where it
             names none.
     """
@@ -99,24 +105,25 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
 
     plans = candidates(conv, isa, costs, optimize)
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
-    if optimize != "speed":
-        least = min(bytes.values())
-        most = least if optimize == "size" else max(least, fwcs_bytes(conv))
-        plans = [plan for plan in plans if bytes[plan] <= most]
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
 
     def order(plan: Plan) -> tuple[float, ...]:
         return estimates[plan], bytes[plan], plan.dense, plan.filters, plan.run_width, plan.pixels
 
-    best = min(plans, key=order)
-    tables = [plan for plan in plans if plan.kernel == "table" and not plan.masked]
-    if not tables or not may_skip(conv, isa):
-        return best
-    skipping = replace(min(tables, key=order), skip_padding=1)
-    return skipping if estimate(conv, skipping, isa, costs) < estimates[best] else best
+    def best(most: float) -> tuple[float, Plan]:
+        """The estimate and the plan of those that store at most so many bytes."""
+        found = min((plan for plan in plans if bytes[plan] <= most), key=order)
+        return estimates[found], found
+
+    least = min(bytes.values())
+    if optimize != "balanced":
+        return best(least if optimize == "size" else math.inf)[1]
+    small, large = (best(max(least, fwcs_bytes(conv, count))) for count in (int(conv.kept.sum()), conv.kept.size))
+    unpruned = min(estimates[plan] for plan in plans if plan.dense)
+    return (small if small[0] <= min(large[0] / _WORTH, unpruned * _GAIN) else large)[1]
 
 
-def may_skip(conv: Convolution, isa: Isa) -> bool:
+def _may_skip(conv: Convolution, isa: Isa) -> bool:
     """Whether there is padding that straight-line code can skip."""
     return conv.element_type == "i8" and isa.scalar_sums and bool(conv.geometry.padded_rows)
 
@@ -124,6 +131,7 @@ def may_skip(conv: Convolution, isa: Isa) -> bool:
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
     """The plans of the ``table`` kernel whose sums stay in registers, and those of ``input_stationary``."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
+    same = bool((conv.kept == conv.kept[0]).all())
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
         if pixels * filters > isa.accumulators:
@@ -135,8 +143,9 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 whole = g.groups * -(-(g.group_channels - joined) // lanes) * lanes
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
                 for dense in (0, 1):
-                    plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled))
-                masked = replace(plans[-2], masked=1)
+                    for skip in (0, 1) if _may_skip(conv, isa) and (dense or same) else (0,):
+                        plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled, skip))
+                masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):
                     plans.append(masked)
     return plans + list(_input_stationary(conv, isa, optimize))
