@@ -168,7 +168,7 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     channels = -(-g.c // LANES) * LANES
     several = [(g.ow, rows) for rows in range(2, 8 // g.ow + 1) if g.oh % rows == 0]
     blocks = (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several)
-    joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 and g.c % LANES else set())
+    joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     for (pixels, together), joined, skip in product(blocks, joinable, (0, 1)):
         if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):
             continue
