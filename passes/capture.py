@@ -9,14 +9,16 @@ from typing import ClassVar, Literal
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
-from dtmm_mlir.passes import capture_linalg, capture_tosa
+from dtmm_mlir.passes import capture_add, capture_linalg, capture_pool, capture_tosa
 from dtmm_mlir.passes.base import Pass, remark, warn
 from dtmm_mlir.passes.captured import Check, Conv, NotCapturedError, NotWorthwhileError
 from dtmm_mlir.passes.cleanup import erase_unused
 from dtmm_mlir.passes.worth import is_worthwhile
 from dtmm_mlir.targets import get_target
 
-_CAPTURES: dict[str, Callable[[ir.Operation, Check], None]] = capture_tosa.CAPTURES | capture_linalg.CAPTURES
+_CAPTURES: dict[str, Callable[[ir.Operation, Check], None]] = (
+    capture_tosa.CAPTURES | capture_linalg.CAPTURES | capture_add.CAPTURES | capture_pool.CAPTURES
+)
 
 
 @dataclass

@@ -16,6 +16,7 @@ _PURE = (
     "tosa.const",
     "tosa.const_shape",
     "tosa.pad",
+    "tosa.rescale",
     "tosa.reshape",
     "tosa.slice",
     "tosa.transpose",
