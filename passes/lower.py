@@ -33,6 +33,8 @@ class LowerToStream(Pass):
     The executable's function holds the loops (memref, scf, vector, intrinsics of the target). A convolution's first
     result is the memory it works in, which nobody reads; IREE gives it a place in the transient arena.
 
+    Convolutions are numbered first: their kernels' numbers are those of the manifest's layers.
+
     Does not handle: a ``filterlet.conv_2d`` (run ``filterlet-pack`` first).
 
     Attributes:
@@ -47,7 +49,7 @@ class LowerToStream(Pass):
         isa = isa_of(target.isa, target.vector_bytes)
         taken = {op.attributes["sym_name"].value for op in walk(module, "stream.executable")}
         number = 0
-        for op in walk(module, *_LOWERINGS):
+        for op in sorted(walk(module, *_LOWERINGS), key=lambda op: op.name != PACKED_CONV):
             while f"filterlet_{number}" in taken:
                 number += 1
             _replace(module, op, f"filterlet_{number}", _LOWERINGS[op.name](op, isa))

@@ -205,6 +205,11 @@ def opaque(value: ir.Value) -> ir.Value:
     return llvm.InlineAsmOp(value.type, [value], "", "=r,0").res
 
 
+def larger_bytes(a: ir.Value, b: ir.Value) -> ir.Value:
+    """The larger bytes, signed, of two words, with Arm's DSP extension; flags go from one instruction to the other."""
+    return llvm.InlineAsmOp(a.type, [a, b], "ssub8 $0, $1, $2\nsel $0, $1, $2", "=&r,r,r").res
+
+
 def assembly(
     lines: Sequence[str],
     results: Sequence[tuple[str, ir.Type, ir.Value | None]],

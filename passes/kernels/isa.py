@@ -286,8 +286,21 @@ class Isa:
         value = arith.minsi(arith.maxsi(value, emit.splat(low, type)), emit.splat(high, type))
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
 
+    @property
+    def max_lanes(self) -> int:
+        """Elements of i8 that ``maximum`` compares at once."""
+        return self.lanes("i8")
+
+    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
+        """``lanes`` neighbouring i8 in the form that ``maximum`` compares."""
+        return emit.load(source, at, lanes)
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index) -> None:
+        """Stores what ``maximum`` returned."""
+        emit.store(values, target, at)
+
     def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """The larger lanes of two vectors of i8."""
+        """The larger ones of two times as many i8."""
         return arith.maxsi(a, b)
 
     def store_scaled(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
@@ -13,6 +15,9 @@ from dtmm_mlir.passes.kernels.pieces import for_each_piece
 
 _UNROLLED = 9
 """Elements of a window that straight-line code reads; more take turns of loops."""
+
+_MOST_IN_16_BITS = 256
+"""Elements of i8 whose sum always fits into i16."""
 
 
 class PoolKernel:
@@ -40,8 +45,7 @@ class PoolKernel:
                     left = emit.sub(emit.mul(x, g.strides[1]), g.pads[2])
 
                     def channels(c: Index, lanes: int) -> None:
-                        result = self._window(emit.mul(n, g.h), top, left, c, lanes)
-                        emit.store(result, self.output, emit.add(target, c))
+                        self._finish(self._window(emit.mul(n, g.h), top, left, c, lanes), emit.add(target, c))
 
                     for_each_piece(g.c, self.lanes, channels)
 
@@ -52,7 +56,7 @@ class PoolKernel:
         emit.loop(0, g.n, image)
 
     def _window(self, image: Index, top: Index, left: Index, channel: Index, lanes: int) -> ir.Value:
-        """The result of one window for ``lanes`` neighbouring channels.
+        """All steps of one window for ``lanes`` neighbouring channels.
 
         Args:
             image: first row of the image.
@@ -63,28 +67,34 @@ class PoolKernel:
         def at(ky: Index, kx: Index) -> ir.Value:
             y, x = _inside(emit.add(top, ky), g.h, g.pads[:2]), _inside(emit.add(left, kx), g.w, g.pads[2:])
             pixel = emit.add(emit.mul(emit.add(image, y), g.w), x)
-            return emit.load(self.source, emit.add(emit.mul(pixel, g.c), channel), lanes)
-
-        start = self._start(lanes)
-        if g.kh * g.kw <= _UNROLLED:
-            for ky in range(g.kh):
-                for kx in range(g.kw):
-                    start = self._step(start, at(ky, kx))
-            return self._finish(start)
+            return self._load(emit.add(emit.mul(pixel, g.c), channel), lanes)
 
         def row(ky: Index, carried: ir.Value) -> list[ir.Value]:
             return emit.loop(0, g.kw, lambda kx, value: [self._step(value, at(ky, kx))], [carried])
 
-        (result,) = emit.loop(0, g.kh, row, [start])
-        return self._finish(result)
+        if g.kh * g.kw > _UNROLLED:
+            return emit.loop(0, g.kh, row, [self._begin(at(0, 0), again=True)])[0]
+        first, *others = (at(ky, kx) for ky in range(g.kh) for kx in range(g.kw))
+        return reduce(self._step, others, self._begin(first, again=False))
 
-    def _start(self, lanes: int) -> ir.Value:
+    def _load(self, at: Index, lanes: int) -> ir.Value:
+        """Neighbouring elements of the input."""
+        raise NotImplementedError
+
+    def _begin(self, first: ir.Value, again: bool) -> ir.Value:
+        """What ``_step`` begins with.
+
+        Args:
+            first: the window's first elements.
+            again: whether they are among those of the steps.
+        """
         raise NotImplementedError
 
     def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
         raise NotImplementedError
 
-    def _finish(self, carried: ir.Value) -> ir.Value:
+    def _finish(self, carried: ir.Value, at: Index) -> None:
+        """Stores the result at an element of the output."""
         raise NotImplementedError
 
 
@@ -93,16 +103,19 @@ class MaxPoolKernel(PoolKernel):
 
     @property
     def lanes(self) -> int:
-        return self.isa.lanes("i8")
+        return self.isa.max_lanes
 
-    def _start(self, lanes: int) -> ir.Value:
-        return emit.splat(-128, emit.vector_type(lanes, ir.IntegerType.get_signless(8)))
+    def _load(self, at: Index, lanes: int) -> ir.Value:
+        return self.isa.load_elements(self.source, at, lanes)
+
+    def _begin(self, first: ir.Value, again: bool) -> ir.Value:
+        return first
 
     def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
         return self.isa.maximum(carried, values)
 
-    def _finish(self, carried: ir.Value) -> ir.Value:
-        return carried
+    def _finish(self, carried: ir.Value, at: Index) -> None:
+        self.isa.store_elements(carried, self.output, at)
 
 
 class AvgPoolKernel(PoolKernel):
@@ -116,15 +129,19 @@ class AvgPoolKernel(PoolKernel):
     def lanes(self) -> int:
         return self.isa.affine_lanes
 
-    def _start(self, lanes: int) -> ir.Value:
-        bits = 16 if self.geometry.kh * self.geometry.kw <= 256 else 32
-        return emit.splat(0, emit.vector_type(lanes, ir.IntegerType.get_signless(bits)))
+    def _load(self, at: Index, lanes: int) -> ir.Value:
+        bits = 16 if self.geometry.kh * self.geometry.kw <= _MOST_IN_16_BITS else 32
+        type = emit.vector_type(lanes, ir.IntegerType.get_signless(bits))
+        return arith.extsi(type, emit.load(self.source, at, lanes))
+
+    def _begin(self, first: ir.Value, again: bool) -> ir.Value:
+        return emit.splat(0, first.type) if again else first
 
     def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
-        return arith.addi(carried, arith.extsi(carried.type, values))
+        return arith.addi(carried, values)
 
-    def _finish(self, carried: ir.Value) -> ir.Value:
-        return self.isa.apply_affine([carried], self.affine, None)
+    def _finish(self, carried: ir.Value, at: Index) -> None:
+        emit.store(self.isa.apply_affine([carried], self.affine, None), self.output, at)
 
 
 def _inside(at: Index, size: int, pads: tuple[int, int]) -> Index:

@@ -25,6 +25,14 @@ class Scalar(Isa):
     def channel_lanes(self, element: str) -> int:
         return 1
 
+    @property
+    def affine_lanes(self) -> int:
+        return 1
+
+    @property
+    def max_lanes(self) -> int:
+        return 1
+
     def move_lanes(self, bytes: int) -> int:
         return 4 // bytes
 
