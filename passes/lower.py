@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar
 
 import numpy as np
@@ -33,7 +34,7 @@ class LowerToStream(Pass):
     The executable's function holds the loops (memref, scf, vector, intrinsics of the target). A convolution's first
     result is the memory it works in, which nobody reads; IREE gives it a place in the transient arena.
 
-    Convolutions are numbered first: their kernels' numbers are those of the manifest's layers.
+    Executables of convolutions are called ``filterlet_N``, as layer N of the manifest; others ``int8_N``.
 
     Does not handle: a ``filterlet.conv_2d`` (run ``filterlet-pack`` first).
 
@@ -48,12 +49,11 @@ class LowerToStream(Pass):
         target = get_target(self.target)
         isa = isa_of(target.isa, target.vector_bytes)
         taken = {op.attributes["sym_name"].value for op in walk(module, "stream.executable")}
-        number = 0
-        for op in sorted(walk(module, *_LOWERINGS), key=lambda op: op.name != PACKED_CONV):
-            while f"filterlet_{number}" in taken:
-                number += 1
-            _replace(module, op, f"filterlet_{number}", _LOWERINGS[op.name](op, isa))
-            number += 1
+        for op in walk(module, *_LOWERINGS):
+            kind = "filterlet" if op.name == PACKED_CONV else "int8"
+            executable = next(name for n in count() if (name := f"{kind}_{n}") not in taken)
+            taken.add(executable)
+            _replace(module, op, executable, _LOWERINGS[op.name](op, isa))
         erase_unused(module)
 
 

@@ -14,7 +14,7 @@ from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, PackedConvView
-from dtmm_mlir.dialect.plan import KERNELS, Plan
+from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.cost import costs_of, estimate
 from dtmm_mlir.passes.kernels.select import isa_of
@@ -63,9 +63,9 @@ class DetailsReader:
         self._older = {_function(op) for op in walk(module, "flow.dispatch")}
 
     def read_dispatches(self, module: ir.Module) -> list[LayerDetails]:
-        """To be called after ``lower``, whose dispatches are in the order of the ops."""
-        new = [op for op in walk(module, "flow.dispatch") if _function(op) not in self._older]
-        dispatches = [op for op in new if any(f"_{kernel}_" in _function(op) for kernel in KERNELS)]
+        """To be called after ``lower``, whose dispatches are in the order of the convolutions."""
+        functions = {op: _function(op) for op in walk(module, "flow.dispatch")}
+        dispatches = [op for op, name in functions.items() if name.startswith("filterlet_") and name not in self._older]
         return [
             LayerDetails(_function(op), predicted, *_stored_bytes(op), kept)
             for op, (predicted, kept) in zip(dispatches, self._planned, strict=True)

@@ -72,14 +72,14 @@ class Dsp(Scalar):
             return super().load_elements(source, at, lanes)
         return emit.load_from(emit.pointer(source, at), emit.i32())
 
-    def store_elements(self, values: ir.Value, target: ir.Value, at: Index) -> None:
-        if values.type != emit.i32():
-            super().store_elements(values, target, at)
+    def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:
+        return emit.larger_bytes(a, b) if lanes == 4 else super().maximum(a, b, lanes)
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        if lanes != 4:
+            super().store_elements(values, target, at, lanes)
         else:
             emit.store_to(values, emit.pointer(target, at))
-
-    def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return super().maximum(a, b) if a.type != emit.i32() else emit.larger_bytes(a, b)
 
     def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         if not by.bounded or isinstance(by.multiplier.type, ir.VectorType):

@@ -295,13 +295,13 @@ class Isa:
         """``lanes`` neighbouring i8 in the form that ``maximum`` compares."""
         return emit.load(source, at, lanes)
 
-    def store_elements(self, values: ir.Value, target: ir.Value, at: Index) -> None:
+    def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:
+        """The larger ones of two times ``lanes`` i8."""
+        return arith.maxsi(a, b)
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
         """Stores what ``maximum`` returned."""
         emit.store(values, target, at)
-
-    def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """The larger ones of two times as many i8."""
-        return arith.maxsi(a, b)
 
     def store_scaled(
         self, values: Sequence[tuple[int, ir.Value]], address: ir.Value, stride: int, rescale: Rescale, clamp: Clamp

@@ -45,7 +45,8 @@ class PoolKernel:
                     left = emit.sub(emit.mul(x, g.strides[1]), g.pads[2])
 
                     def channels(c: Index, lanes: int) -> None:
-                        self._finish(self._window(emit.mul(n, g.h), top, left, c, lanes), emit.add(target, c))
+                        carried = self._window(emit.mul(n, g.h), top, left, c, lanes)
+                        self._finish(carried, emit.add(target, c), lanes)
 
                     for_each_piece(g.c, self.lanes, channels)
 
@@ -69,13 +70,16 @@ class PoolKernel:
             pixel = emit.add(emit.mul(emit.add(image, y), g.w), x)
             return self._load(emit.add(emit.mul(pixel, g.c), channel), lanes)
 
+        def step(carried: ir.Value, values: ir.Value) -> ir.Value:
+            return self._step(carried, values, lanes)
+
         def row(ky: Index, carried: ir.Value) -> list[ir.Value]:
-            return emit.loop(0, g.kw, lambda kx, value: [self._step(value, at(ky, kx))], [carried])
+            return emit.loop(0, g.kw, lambda kx, value: [step(value, at(ky, kx))], [carried])
 
         if g.kh * g.kw > _UNROLLED:
             return emit.loop(0, g.kh, row, [self._begin(at(0, 0), again=True)])[0]
         first, *others = (at(ky, kx) for ky in range(g.kh) for kx in range(g.kw))
-        return reduce(self._step, others, self._begin(first, again=False))
+        return reduce(step, others, self._begin(first, again=False))
 
     def _load(self, at: Index, lanes: int) -> ir.Value:
         """Neighbouring elements of the input."""
@@ -90,10 +94,10 @@ class PoolKernel:
         """
         raise NotImplementedError
 
-    def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
+    def _step(self, carried: ir.Value, values: ir.Value, lanes: int) -> ir.Value:
         raise NotImplementedError
 
-    def _finish(self, carried: ir.Value, at: Index) -> None:
+    def _finish(self, carried: ir.Value, at: Index, lanes: int) -> None:
         """Stores the result at an element of the output."""
         raise NotImplementedError
 
@@ -111,11 +115,11 @@ class MaxPoolKernel(PoolKernel):
     def _begin(self, first: ir.Value, again: bool) -> ir.Value:
         return first
 
-    def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
-        return self.isa.maximum(carried, values)
+    def _step(self, carried: ir.Value, values: ir.Value, lanes: int) -> ir.Value:
+        return self.isa.maximum(carried, values, lanes)
 
-    def _finish(self, carried: ir.Value, at: Index) -> None:
-        self.isa.store_elements(carried, self.output, at)
+    def _finish(self, carried: ir.Value, at: Index, lanes: int) -> None:
+        self.isa.store_elements(carried, self.output, at, lanes)
 
 
 class AvgPoolKernel(PoolKernel):
@@ -137,10 +141,10 @@ class AvgPoolKernel(PoolKernel):
     def _begin(self, first: ir.Value, again: bool) -> ir.Value:
         return emit.splat(0, first.type) if again else first
 
-    def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
+    def _step(self, carried: ir.Value, values: ir.Value, lanes: int) -> ir.Value:
         return arith.addi(carried, values)
 
-    def _finish(self, carried: ir.Value, at: Index) -> None:
+    def _finish(self, carried: ir.Value, at: Index, lanes: int) -> None:
         emit.store(self.isa.apply_affine([carried], self.affine, None), self.output, at)
 
 

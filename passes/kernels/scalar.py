@@ -33,6 +33,16 @@ class Scalar(Isa):
     def max_lanes(self) -> int:
         return 1
 
+    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
+        if lanes > 1:
+            return super().load_elements(source, at, lanes)
+        return arith.extsi(emit.i32(), emit.load_scalar(source, at))  # LLVM compares i8 of a loop as unsigned on RISC-V
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        if lanes == 1:
+            values = arith.trunci(ir.IntegerType.get_signless(8), values)
+        super().store_elements(values, target, at, lanes)
+
     def move_lanes(self, bytes: int) -> int:
         return 4 // bytes
 
