@@ -62,7 +62,7 @@ def test_ties_that_round_away_from_zero(scales: tuple[float, float, float], zero
     np.testing.assert_array_equal(results(affine), expected)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 25, 49, 64, 100, 144, 256, 1024])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 25, 49, 64, 81, 100])
 def test_averages(count: int) -> None:
     sums = np.arange(-128 * count, 127 * count + 1)
     for zero_points in ((0, 0), (-128, 127), (5, -9)):
