@@ -39,8 +39,8 @@ class CaptureConv(Pass):
     ``tosa.max_pool2d`` and ``tosa.avg_pool2d`` become pools.
 
     Does not handle: weights that are computed at run time, other element types, transposed and 3-D convolutions,
-    ``linalg.generic``. These are left to IREE, and a warning says so. Silently left to it are additions that broadcast or
-    are not of int8 tensors, average pools with padding, and what has no affine form in 32 bits.
+    ``linalg.generic``. These are left to IREE, and a warning says so. Silently left to it are additions that
+    broadcast or are not of int8 tensors, average pools with padding, and what has no affine form in 32 bits.
 
     Attributes:
         only: ``all`` of them, or the ``worthwhile`` ones, which are estimated to be no slower than in stock IREE.

@@ -40,7 +40,7 @@ def test_operations_are_those_of_the_dialect() -> None:
             assert context.is_registered_operation(name)
             assert f"## `{name}`" in page
     assert page.count("| `clamp` | attribute | `#builtin.array` or `#builtin.unit` |") == 3
-    assert page.count("| `input` | operand | `!builtin.tensor` |") == 2
+    assert page.count("| `input` | operand | `!builtin.tensor` |") == 4
 
 
 def test_commands_and_targets_are_all_there() -> None:
