@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
-from dtmm_mlir.passes import capture_add, capture_linalg, capture_pool, capture_tosa
+from dtmm_mlir.passes import capture_add, capture_linalg, capture_mean, capture_pool, capture_tosa
 from dtmm_mlir.passes.base import Pass, remark, warn
 from dtmm_mlir.passes.captured import Check, Conv, NotCapturedError, NotWorthwhileError
 from dtmm_mlir.passes.cleanup import erase_unused
@@ -17,7 +17,11 @@ from dtmm_mlir.passes.worth import is_worthwhile
 from dtmm_mlir.targets import get_target
 
 _CAPTURES: dict[str, Callable[[ir.Operation, Check], None]] = (
-    capture_tosa.CAPTURES | capture_linalg.CAPTURES | capture_add.CAPTURES | capture_pool.CAPTURES
+    capture_tosa.CAPTURES
+    | capture_linalg.CAPTURES
+    | capture_add.CAPTURES
+    | capture_pool.CAPTURES
+    | capture_mean.CAPTURES
 )
 
 
@@ -36,7 +40,7 @@ class CaptureConv(Pass):
     their only users and the ``pad`` or ``slice`` before them; linalg's named 2-D convolutions (NHWC and NCHW, dense
     and depthwise, plain and quantized) with their ``tensor.pad`` and initial value. A ``tosa.add`` of two int8 tensors
     that were rescaled to i32, with the ``rescale`` to i8 and the ``clamp`` behind it, becomes ``filterlet.add``; int8
-    ``tosa.max_pool2d`` and ``tosa.avg_pool2d`` become pools.
+    ``tosa.max_pool2d`` and ``tosa.avg_pool2d`` become pools, and so does a mean over height and width.
 
     Does not handle: weights that are computed at run time, other element types, transposed and 3-D convolutions,
     ``linalg.generic``. These are left to IREE, and a warning says so. Silently left to it are additions that

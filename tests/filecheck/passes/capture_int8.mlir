@@ -48,3 +48,45 @@ func.func @avg_pool(%x: tensor<1x8x8x5xi8>) -> tensor<1x4x4x5xi8> {
   %0 = "tosa.avg_pool2d"(%x, %iz, %oz) {acc_type = i32, kernel = array<i64: 2, 2>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 2, 2>} : (tensor<1x8x8x5xi8>, tensor<1xi8>, tensor<1xi8>) -> tensor<1x4x4x5xi8>
   return %0 : tensor<1x4x4x5xi8>
 }
+
+// -----
+
+// TFLite's mean over height and width.
+
+// CHECK-LABEL: @mean
+// CHECK-NOT: tosa.reduce_sum
+// CHECK: "filterlet.avg_pool_2d"(%arg0) {affine = {multipliers = array<i32: {{.*}}>, offset = {{.*}} : i32, shift = {{.*}} : i32}, kernel = array<i64: 5, 4>, strides = array<i64: 1, 1>} : (tensor<1x5x4x3xi8>) -> tensor<1x1x1x3xi8>
+func.func @mean(%x: tensor<1x5x4x3xi8>) -> tensor<1x1x1x3xi8> {
+  %one = "tosa.const"() {values = dense<1073741824> : tensor<1xi32>} : () -> tensor<1xi32>
+  %30 = "tosa.const"() {values = dense<30> : tensor<1xi8>} : () -> tensor<1xi8>
+  %34 = "tosa.const"() {values = dense<34> : tensor<1xi8>} : () -> tensor<1xi8>
+  %m = "tosa.const"() {values = dense<879700756> : tensor<1xi32>} : () -> tensor<1xi32>
+  %xz = "tosa.const"() {values = dense<-128> : tensor<1xi8>} : () -> tensor<1xi8>
+  %z = "tosa.const"() {values = dense<0> : tensor<1xi32>} : () -> tensor<1xi32>
+  %0 = "tosa.rescale"(%x, %one, %30, %xz, %z) {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = #tosa.rounding_mode<DOUBLE_ROUND>, scale32 = true} : (tensor<1x5x4x3xi8>, tensor<1xi32>, tensor<1xi8>, tensor<1xi8>, tensor<1xi32>) -> tensor<1x5x4x3xi32>
+  %1 = "tosa.reduce_sum"(%0) {axis = 1 : i32} : (tensor<1x5x4x3xi32>) -> tensor<1x1x4x3xi32>
+  %2 = "tosa.reduce_sum"(%1) {axis = 2 : i32} : (tensor<1x1x4x3xi32>) -> tensor<1x1x1x3xi32>
+  %3 = "tosa.rescale"(%2, %m, %34, %z, %xz) {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = #tosa.rounding_mode<DOUBLE_ROUND>, scale32 = true} : (tensor<1x1x1x3xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x1x3xi8>
+  return %3 : tensor<1x1x1x3xi8>
+}
+
+// -----
+
+// PyTorch's: the zero point is subtracted from the sum.
+
+// CHECK-LABEL: @mean_of_raw
+// CHECK-NOT: tosa.reduce_sum
+// CHECK: "filterlet.avg_pool_2d"(%arg0) {affine = {{.*}}, kernel = array<i64: 2, 3>, strides = array<i64: 1, 1>}
+func.func @mean_of_raw(%x: tensor<1x2x3x3xi8>) -> tensor<1x1x1x3xi8> {
+  %m = "tosa.const"() {values = dense<1431655765> : tensor<1xi32>} : () -> tensor<1xi32>
+  %33 = "tosa.const"() {values = dense<33> : tensor<1xi8>} : () -> tensor<1xi8>
+  %offset = "tosa.const"() {values = dense<-42> : tensor<1x1x1x1xi32>} : () -> tensor<1x1x1x1xi32>
+  %z = "tosa.const"() {values = dense<0> : tensor<1xi32>} : () -> tensor<1xi32>
+  %oz = "tosa.const"() {values = dense<5> : tensor<1xi8>} : () -> tensor<1xi8>
+  %0 = "tosa.cast"(%x) : (tensor<1x2x3x3xi8>) -> tensor<1x2x3x3xi32>
+  %1 = "tosa.reduce_sum"(%0) {axis = 1 : i32} : (tensor<1x2x3x3xi32>) -> tensor<1x1x3x3xi32>
+  %2 = "tosa.reduce_sum"(%1) {axis = 2 : i32} : (tensor<1x1x3x3xi32>) -> tensor<1x1x1x3xi32>
+  %3 = "tosa.sub"(%2, %offset) : (tensor<1x1x1x3xi32>, tensor<1x1x1x1xi32>) -> tensor<1x1x1x3xi32>
+  %4 = "tosa.rescale"(%3, %m, %33, %z, %oz) {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = #tosa.rounding_mode<SINGLE_ROUND>, scale32 = true} : (tensor<1x1x1x3xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x1x3xi8>
+  return %4 : tensor<1x1x1x3xi8>
+}

@@ -172,3 +172,41 @@ func.func @float_pools(%x: tensor<1x8x8x5xf32>) -> tensor<1x2x2x5xf32> {
   %1 = "tosa.avg_pool2d"(%0, %z, %z) {acc_type = f32, kernel = array<i64: 2, 2>, pad = array<i64: 0, 0, 0, 0>, stride = array<i64: 2, 2>} : (tensor<1x4x4x5xf32>, tensor<1xf32>, tensor<1xf32>) -> tensor<1x2x2x5xf32>
   return %1 : tensor<1x2x2x5xf32>
 }
+
+// -----
+
+// A sum along the channels.
+
+// CHECK-LABEL: @mean_of_channels
+// CHECK-NOT: filterlet
+// CHECK: return
+func.func @mean_of_channels(%x: tensor<1x2x3x3xi8>) -> tensor<1x1x3x1xi8> {
+  %m = "tosa.const"() {values = dense<1431655765> : tensor<1xi32>} : () -> tensor<1xi32>
+  %33 = "tosa.const"() {values = dense<33> : tensor<1xi8>} : () -> tensor<1xi8>
+  %z = "tosa.const"() {values = dense<0> : tensor<1xi32>} : () -> tensor<1xi32>
+  %oz = "tosa.const"() {values = dense<5> : tensor<1xi8>} : () -> tensor<1xi8>
+  %0 = "tosa.cast"(%x) : (tensor<1x2x3x3xi8>) -> tensor<1x2x3x3xi32>
+  %1 = "tosa.reduce_sum"(%0) {axis = 1 : i32} : (tensor<1x2x3x3xi32>) -> tensor<1x1x3x3xi32>
+  %2 = "tosa.reduce_sum"(%1) {axis = 3 : i32} : (tensor<1x1x3x3xi32>) -> tensor<1x1x3x1xi32>
+  %3 = "tosa.rescale"(%2, %m, %33, %z, %oz) {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = #tosa.rounding_mode<SINGLE_ROUND>, scale32 = true} : (tensor<1x1x3x1xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x3x1xi8>
+  return %3 : tensor<1x1x3x1xi8>
+}
+
+// -----
+
+// One of the two sums is used elsewhere as well.
+
+// CHECK-LABEL: @sums_of_rows
+// CHECK-NOT: filterlet
+// CHECK: return
+func.func @sums_of_rows(%x: tensor<1x2x3x3xi8>) -> (tensor<1x1x1x3xi8>, tensor<1x1x3x3xi32>) {
+  %m = "tosa.const"() {values = dense<1431655765> : tensor<1xi32>} : () -> tensor<1xi32>
+  %33 = "tosa.const"() {values = dense<33> : tensor<1xi8>} : () -> tensor<1xi8>
+  %z = "tosa.const"() {values = dense<0> : tensor<1xi32>} : () -> tensor<1xi32>
+  %oz = "tosa.const"() {values = dense<5> : tensor<1xi8>} : () -> tensor<1xi8>
+  %0 = "tosa.cast"(%x) : (tensor<1x2x3x3xi8>) -> tensor<1x2x3x3xi32>
+  %1 = "tosa.reduce_sum"(%0) {axis = 1 : i32} : (tensor<1x2x3x3xi32>) -> tensor<1x1x3x3xi32>
+  %2 = "tosa.reduce_sum"(%1) {axis = 2 : i32} : (tensor<1x1x3x3xi32>) -> tensor<1x1x1x3xi32>
+  %3 = "tosa.rescale"(%2, %m, %33, %z, %oz) {input_unsigned = false, output_unsigned = false, per_channel = false, rounding_mode = #tosa.rounding_mode<SINGLE_ROUND>, scale32 = true} : (tensor<1x1x1x3xi32>, tensor<1xi32>, tensor<1xi8>, tensor<1xi32>, tensor<1xi8>) -> tensor<1x1x1x3xi8>
+  return %3, %1 : tensor<1x1x1x3xi8>, tensor<1x1x3x3xi32>
+}
