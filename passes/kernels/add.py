@@ -8,7 +8,6 @@ from dtmm_mlir.dialect.ops import AddView
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.pieces import for_each_piece
 
 
 class AddKernel:
@@ -22,8 +21,13 @@ class AddKernel:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
         self.isa.begin()
 
-        def piece(at: Index, lanes: int) -> None:
+        lanes = min(self.isa.affine_lanes, 1 << (self.elements.bit_length() - 1))
+
+        def vector(at: Index) -> None:
             values = [emit.load(source, at, lanes) for source in (lhs, rhs)]
             emit.store(self.isa.apply_affine(values, self.affine, self.clamp), output, at)
 
-        for_each_piece(self.elements, self.isa.affine_lanes, piece)
+        whole = self.elements // lanes * lanes
+        emit.loop(0, whole, vector, step=lanes)
+        if whole != self.elements:
+            vector(self.elements - lanes)

@@ -69,6 +69,8 @@ class Isa:
     """Whether an accumulator of i8 products is one i32."""
     first_product_is_free = False
     """Whether a sum of i8 products that begins with its first one takes no instruction to begin."""
+    partial_vectors = False
+    """Whether a part of a vector is loaded and stored as easily as the whole."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
     byte_reach: int | None = None
@@ -287,12 +289,17 @@ class Isa:
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
 
     @property
+    def sum_lanes(self) -> int:
+        """Elements of i8 that a pool adds at once."""
+        return self.affine_lanes
+
+    @property
     def max_lanes(self) -> int:
         """Elements of i8 that ``maximum`` compares at once."""
-        return self.lanes("i8")
+        return self.vector_bytes
 
-    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
-        """``lanes`` neighbouring i8 in the form that ``maximum`` compares."""
+    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+        """``lanes`` neighbouring i8, at a multiple of ``alignment`` bytes, in the form that ``maximum`` compares."""
         return emit.load(source, at, lanes)
 
     def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:

@@ -35,6 +35,7 @@ class Mve(Isa):
 
     scalar_sums = True
     first_product_is_free = True
+    partial_vectors = True
     stationary_inputs = True
     byte_reach = 127
     word_reach = 508
@@ -199,6 +200,15 @@ class Mve(Isa):
             low = vector.BitCastOp(bytes, value).result  # what the other bytes hold does not matter
             return vector.BitCastOp(type, emit.intrinsic(bytes, name, low, value, zero, zero, zero)).result
         return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
+
+    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+        if lanes < 16:
+            return emit.load_first(source, at, lanes, 16)
+        type = emit.vector_type(16, ir.IntegerType.get_signless(8))
+        return emit.load_from(emit.pointer(source, at), type, alignment)  # words have farther offsets
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        emit.store_first(values, target, at, lanes)
 
     @property
     def affine_lanes(self) -> int:

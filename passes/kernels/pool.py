@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
+from math import gcd
 
 from iree.compiler import ir
 from iree.compiler.dialects import arith
@@ -11,10 +13,14 @@ from dtmm_mlir.dialect.ops import PoolView
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.pieces import for_each_piece
 
 _UNROLLED = 9
-"""Elements of a window that straight-line code reads; more take turns of loops."""
+"""Elements of a window, or else of one of its rows, that straight-line code reads; more take turns of a loop."""
+
+_UNROLLED_CHANNELS = 24
+"""Vectors that straight-line code reads for all channels of a window; more take turns of a loop."""
+
+_WORD = 4
 
 _MOST_IN_16_BITS = 256
 """Elements of i8 whose sum always fits into i16."""
@@ -27,9 +33,15 @@ class PoolKernel:
         self.geometry, self.isa = op.geometry, isa
 
     @property
-    def lanes(self) -> int:
-        """Channels computed at once."""
+    def most_lanes(self) -> int:
+        """Channels that the instruction set computes at once."""
         raise NotImplementedError
+
+    @property
+    def lanes(self) -> int:
+        """Channels computed at once: no more than there are."""
+        c = self.geometry.c
+        return min(self.most_lanes, c if self.isa.partial_vectors else 1 << (c.bit_length() - 1))
 
     def emit(self, source: ir.Value, output: ir.Value) -> None:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
@@ -44,11 +56,11 @@ class PoolKernel:
                     top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
                     left = emit.sub(emit.mul(x, g.strides[1]), g.pads[2])
 
-                    def channels(c: Index, lanes: int) -> None:
-                        carried = self._window(emit.mul(n, g.h), top, left, c, lanes)
-                        self._finish(carried, emit.add(target, c), lanes)
+                    def channels(c: Index) -> None:
+                        carried = self._window(emit.mul(n, g.h), top, left, c)
+                        self._finish(carried, emit.add(target, c))
 
-                    for_each_piece(g.c, self.lanes, channels)
+                    self._for_each_vector(channels)
 
                 emit.loop(0, g.ow, pixel)
 
@@ -56,8 +68,20 @@ class PoolKernel:
 
         emit.loop(0, g.n, image)
 
-    def _window(self, image: Index, top: Index, left: Index, channel: Index, lanes: int) -> ir.Value:
-        """All steps of one window for ``lanes`` neighbouring channels.
+    def _for_each_vector(self, body: Callable[[Index], None]) -> None:
+        """Calls ``body`` with the first channel of each vector; the last one overlaps the one before."""
+        g, lanes = self.geometry, self.lanes
+        vectors = -(-g.c // lanes)
+        if vectors * g.kh * g.kw <= _UNROLLED_CHANNELS:
+            for v in range(vectors):
+                body(min(v * lanes, g.c - lanes))
+        elif g.c % lanes:
+            emit.loop(0, vectors, lambda v: body(emit.minimum(emit.mul(v, lanes), g.c - lanes)))
+        else:
+            emit.loop(0, g.c, body, step=lanes)
+
+    def _window(self, image: Index, top: Index, left: Index, channel: Index) -> ir.Value:
+        """All steps of one window for the vector of channels that begins with ``channel``.
 
         Args:
             image: first row of the image.
@@ -68,21 +92,20 @@ class PoolKernel:
         def at(ky: Index, kx: Index) -> ir.Value:
             y, x = _inside(emit.add(top, ky), g.h, g.pads[:2]), _inside(emit.add(left, kx), g.w, g.pads[2:])
             pixel = emit.add(emit.mul(emit.add(image, y), g.w), x)
-            return self._load(emit.add(emit.mul(pixel, g.c), channel), lanes)
-
-        def step(carried: ir.Value, values: ir.Value) -> ir.Value:
-            return self._step(carried, values, lanes)
+            return self._load(emit.add(emit.mul(pixel, g.c), channel))
 
         def row(ky: Index, carried: ir.Value) -> list[ir.Value]:
-            return emit.loop(0, g.kw, lambda kx, value: [step(value, at(ky, kx))], [carried])
+            if g.kw > _UNROLLED:
+                return emit.loop(0, g.kw, lambda kx, value: [self._step(value, at(ky, kx))], [carried])
+            return [reduce(self._step, [at(ky, kx) for kx in range(g.kw)], carried)]
 
         if g.kh * g.kw > _UNROLLED:
             return emit.loop(0, g.kh, row, [self._begin(at(0, 0), again=True)])[0]
         first, *others = (at(ky, kx) for ky in range(g.kh) for kx in range(g.kw))
-        return reduce(step, others, self._begin(first, again=False))
+        return reduce(self._step, others, self._begin(first, again=False))
 
-    def _load(self, at: Index, lanes: int) -> ir.Value:
-        """Neighbouring elements of the input."""
+    def _load(self, at: Index) -> ir.Value:
+        """A vector of the input."""
         raise NotImplementedError
 
     def _begin(self, first: ir.Value, again: bool) -> ir.Value:
@@ -94,10 +117,10 @@ class PoolKernel:
         """
         raise NotImplementedError
 
-    def _step(self, carried: ir.Value, values: ir.Value, lanes: int) -> ir.Value:
+    def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
         raise NotImplementedError
 
-    def _finish(self, carried: ir.Value, at: Index, lanes: int) -> None:
+    def _finish(self, carried: ir.Value, at: Index) -> None:
         """Stores the result at an element of the output."""
         raise NotImplementedError
 
@@ -106,20 +129,20 @@ class MaxPoolKernel(PoolKernel):
     """Padding is read as the nearest element of the image, which every window that reaches there has in it."""
 
     @property
-    def lanes(self) -> int:
+    def most_lanes(self) -> int:
         return self.isa.max_lanes
 
-    def _load(self, at: Index, lanes: int) -> ir.Value:
-        return self.isa.load_elements(self.source, at, lanes)
+    def _load(self, at: Index) -> ir.Value:
+        return self.isa.load_elements(self.source, at, self.lanes, gcd(self.geometry.c, _WORD))
 
     def _begin(self, first: ir.Value, again: bool) -> ir.Value:
         return first
 
-    def _step(self, carried: ir.Value, values: ir.Value, lanes: int) -> ir.Value:
-        return self.isa.maximum(carried, values, lanes)
+    def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
+        return self.isa.maximum(carried, values, self.lanes)
 
-    def _finish(self, carried: ir.Value, at: Index, lanes: int) -> None:
-        self.isa.store_elements(carried, self.output, at, lanes)
+    def _finish(self, carried: ir.Value, at: Index) -> None:
+        self.isa.store_elements(carried, self.output, at, self.lanes)
 
 
 class AvgPoolKernel(PoolKernel):
@@ -130,22 +153,23 @@ class AvgPoolKernel(PoolKernel):
         self.affine = op.affine
 
     @property
-    def lanes(self) -> int:
-        return self.isa.affine_lanes
+    def most_lanes(self) -> int:
+        return self.isa.sum_lanes
 
-    def _load(self, at: Index, lanes: int) -> ir.Value:
+    def _load(self, at: Index) -> ir.Value:
         bits = 16 if self.geometry.kh * self.geometry.kw <= _MOST_IN_16_BITS else 32
+        lanes = self.most_lanes if self.isa.partial_vectors else self.lanes
         type = emit.vector_type(lanes, ir.IntegerType.get_signless(bits))
-        return arith.extsi(type, emit.load(self.source, at, lanes))
+        return arith.extsi(type, emit.load_first(self.source, at, self.lanes, lanes))
 
     def _begin(self, first: ir.Value, again: bool) -> ir.Value:
         return emit.splat(0, first.type) if again else first
 
-    def _step(self, carried: ir.Value, values: ir.Value, lanes: int) -> ir.Value:
+    def _step(self, carried: ir.Value, values: ir.Value) -> ir.Value:
         return arith.addi(carried, values)
 
-    def _finish(self, carried: ir.Value, at: Index, lanes: int) -> None:
-        emit.store(self.isa.apply_affine([carried], self.affine, None), self.output, at)
+    def _finish(self, carried: ir.Value, at: Index) -> None:
+        emit.store_first(self.isa.apply_affine([carried], self.affine, None), self.output, at, self.lanes)
 
 
 def _inside(at: Index, size: int, pads: tuple[int, int]) -> Index:
