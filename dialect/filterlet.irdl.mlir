@@ -2,7 +2,7 @@
 //
 // A filterlet is the 1xC weight vector of one filter at one kernel position. `filterlet.conv_2d` is a convolution as it
 // was captured; `filterlet.packed_conv_2d` is the same convolution with only its surviving filterlets, stored in FWCS
-// (filterlet-wise compressed storage). What IRDL cannot say (shapes, counts, ranges) is checked by dialect/verifier.py.
+// (filterlet-wise compressed storage). `filterlet.add` and the pools are what int8 networks have between them. What IRDL cannot say (shapes, counts, ranges) is checked by dialect/verifier.py.
 // Each constraint has a name of its own: IRDL unifies the places where one name is used.
 irdl.dialect @filterlet {
 
@@ -68,6 +68,52 @@ irdl.dialect @filterlet {
       "plan" = %plan,
       "kept" = %kept,
       "total" = %total
+    }
+    irdl.results(result: %result)
+  }
+
+  irdl.operation @add {
+    %absent = irdl.base "#builtin.unit"
+    %lhs = irdl.base "!builtin.tensor"
+    %rhs = irdl.base "!builtin.tensor"
+    %affine = irdl.base "#builtin.dictionary"
+    %clamp_value = irdl.base "#builtin.array"
+    %clamp = irdl.any_of(%clamp_value, %absent)
+    %result = irdl.base "!builtin.tensor"
+    irdl.operands(lhs: %lhs, rhs: %rhs)
+    irdl.attributes {
+      "affine" = %affine,
+      "clamp" = %clamp
+    }
+    irdl.results(result: %result)
+  }
+
+  irdl.operation @max_pool_2d {
+    %input = irdl.base "!builtin.tensor"
+    %kernel = irdl.base "#builtin.dense_array"
+    %strides = irdl.base "#builtin.dense_array"
+    %pads = irdl.base "#builtin.dense_array"
+    %result = irdl.base "!builtin.tensor"
+    irdl.operands(input: %input)
+    irdl.attributes {
+      "kernel" = %kernel,
+      "strides" = %strides,
+      "pads" = %pads
+    }
+    irdl.results(result: %result)
+  }
+
+  irdl.operation @avg_pool_2d {
+    %input = irdl.base "!builtin.tensor"
+    %kernel = irdl.base "#builtin.dense_array"
+    %strides = irdl.base "#builtin.dense_array"
+    %affine = irdl.base "#builtin.dictionary"
+    %result = irdl.base "!builtin.tensor"
+    irdl.operands(input: %input)
+    irdl.attributes {
+      "kernel" = %kernel,
+      "strides" = %strides,
+      "affine" = %affine
     }
     irdl.results(result: %result)
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,6 +14,9 @@ from dtmm_mlir.dialect.constants import constant_array
 
 CONV = "filterlet.conv_2d"
 PACKED_CONV = "filterlet.packed_conv_2d"
+ADD = "filterlet.add"
+MAX_POOL = "filterlet.max_pool_2d"
+AVG_POOL = "filterlet.avg_pool_2d"
 
 Rounding = Literal["single", "double"]
 
@@ -120,6 +124,43 @@ class Rescale:
             ir.IntegerAttr(entries["output_zero_point"]).value,
             ir.StringAttr(entries["rounding"]).value,  # type: ignore[arg-type]
         )
+
+
+@dataclass(frozen=True)
+class Affine:
+    """An affine form of integers in 32 bits: ``(sum of multiplier * integer + offset) >> shift``, saturated to i8.
+
+    Attributes:
+        multipliers: one per integer, i32.
+        offset: i32.
+        shift: 2 to 24.
+    """
+
+    multipliers: tuple[int, ...]
+    offset: int
+    shift: int
+
+    def reach(self, largest: int) -> int:
+        """Largest magnitude ahead of the shift, where that of the integers is ``largest``."""
+        return largest * sum(map(abs, self.multipliers)) + abs(self.offset)
+
+    def attribute(self) -> ir.DictAttr:
+        """The dictionary attribute that ``read`` reads."""
+        i32 = ir.IntegerType.get_signless(32)
+        return ir.DictAttr.get(
+            {
+                "multipliers": ir.DenseI32ArrayAttr.get(self.multipliers),
+                "offset": ir.IntegerAttr.get(i32, self.offset),
+                "shift": ir.IntegerAttr.get(i32, self.shift),
+            }
+        )
+
+    @staticmethod
+    def read(attribute: ir.Attribute) -> Affine:
+        """The record behind an ``affine`` attribute."""
+        entries = ir.DictAttr(attribute)
+        multipliers = tuple(ir.DenseI32ArrayAttr(entries["multipliers"]))
+        return Affine(multipliers, ir.IntegerAttr(entries["offset"]).value, ir.IntegerAttr(entries["shift"]).value)
 
 
 Clamp = tuple[int, int] | tuple[float, float]
@@ -256,3 +297,43 @@ class PackedConvView(_ConvView):
     def total(self) -> int:
         """Filterlets before pruning."""
         return ir.IntegerAttr(self.op.attributes["total"]).value
+
+
+class AddView:
+    """View of ``filterlet.add``. Assumes a verified op."""
+
+    def __init__(self, op: ir.Operation) -> None:
+        self.op = op.operation
+
+    @property
+    def affine(self) -> Affine:
+        return Affine.read(self.op.attributes["affine"])
+
+    @property
+    def clamp(self) -> Clamp | None:
+        return read_clamp(self.op.attributes["clamp"])
+
+    @property
+    def elements(self) -> int:
+        """Of each operand and of the result."""
+        return math.prod(_shape(self.op.result))
+
+
+class PoolView:
+    """View of ``filterlet.max_pool_2d`` and ``filterlet.avg_pool_2d``. Assumes a verified op."""
+
+    def __init__(self, op: ir.Operation) -> None:
+        self.op = op.operation
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the depthwise convolution with the same windows; an average pool has no padding."""
+        n, h, w, c = _shape(self.op.operands[0])
+        kh, kw = _ints(self.op, "kernel")
+        pads = _ints(self.op, "pads") if "pads" in self.op.attributes else (0, 0, 0, 0)
+        return Geometry(n, h, w, c, c, kh, kw, _ints(self.op, "strides"), (1, 1), pads, c)  # type: ignore[arg-type]
+
+    @property
+    def affine(self) -> Affine:
+        """What becomes of a window's sum, of an average pool."""
+        return Affine.read(self.op.attributes["affine"])

@@ -1,10 +1,12 @@
-"""What a filterlet convolution computes, in plain numpy: the yardstick of every kernel."""
+"""What the filterlet ops compute, in plain numpy: the yardstick of every kernel."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from dtmm_mlir.dialect.ops import Clamp, Geometry, Rescale
+from dtmm_mlir.dialect.ops import Affine, Clamp, Geometry, Rescale
 
 
 def convolve(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, geometry: Geometry, zero_point: int) -> np.ndarray:
@@ -68,3 +70,32 @@ def conv_2d(
     if clamp is not None:
         result = np.clip(result, *clamp)
     return result.astype(np.int8) if rescale is not None else result
+
+
+def add(lhs: np.ndarray, rhs: np.ndarray, affine: Affine, clamp: Clamp | None = None) -> np.ndarray:
+    """``filterlet.add`` of i8 arrays of equal shape, as i8."""
+    result = apply_affine((lhs, rhs), affine)
+    return result if clamp is None else np.clip(result, *clamp).astype(np.int8)
+
+
+def max_pool_2d(x: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """``filterlet.max_pool_2d``: [N, H, W, C] to [N, OH, OW, C], both i8."""
+    return _windows(x, geometry, -128).max(axis=(-1, -2))
+
+
+def avg_pool_2d(x: np.ndarray, geometry: Geometry, affine: Affine) -> np.ndarray:
+    """``filterlet.avg_pool_2d``: [N, H, W, C] to [N, OH, OW, C], both i8."""
+    return apply_affine((_windows(x, geometry, 0).sum(axis=(-1, -2), dtype=np.int64),), affine)
+
+
+def apply_affine(integers: Sequence[np.ndarray], affine: Affine) -> np.ndarray:
+    """The affine form of ``integers``, arrays of equal shape, as i8."""
+    products = (m * x.astype(np.int64) for m, x in zip(affine.multipliers, integers, strict=True))
+    return np.clip((sum(products) + affine.offset) >> affine.shift, -128, 127).astype(np.int8)
+
+
+def _windows(x: np.ndarray, geometry: Geometry, padding: int) -> np.ndarray:
+    """[N, OH, OW, C, KH, KW]: the windows of ``x``, around which lies ``padding``."""
+    g, (top, bottom, left, right) = geometry, geometry.pads
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=padding)
+    return np.lib.stride_tricks.sliding_window_view(padded, (g.kh, g.kw), (1, 2))[:, :: g.strides[0], :: g.strides[1]]

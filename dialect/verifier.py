@@ -5,13 +5,24 @@ Each rule is a function of one op that yields what is wrong; ``verify`` turns th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import constant_array, walk
-from dtmm_mlir.dialect.ops import CONV, PACKED_CONV, ConvView, Geometry, PackedConvView
+from dtmm_mlir.dialect.ops import (
+    ADD,
+    AVG_POOL,
+    CONV,
+    MAX_POOL,
+    PACKED_CONV,
+    Affine,
+    ConvView,
+    Geometry,
+    PackedConvView,
+    PoolView,
+)
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import PassError
 
@@ -25,15 +36,14 @@ def verify(module: ir.Module) -> None:
     Raises:
         PassError: the first op that breaks a rule, with its location and the rule.
     """
-    for op in walk(module, CONV, PACKED_CONV):
+    for op in walk(module, *_RULES):
         for message in findings(op):
             raise PassError(op, message)
 
 
 def findings(op: ir.Operation) -> Findings:
     """Everything found wrong with ``op``; a rule is only asked once those before it are content."""
-    rules = _PACKED_RULES if op.name == PACKED_CONV else _CONV_RULES
-    for rule in rules:
+    for rule in _RULES[op.name]:
         found = False
         for message in rule(op):
             found = True
@@ -42,7 +52,7 @@ def findings(op: ir.Operation) -> Findings:
             return
 
 
-# Rules for both ops.
+# Rules for both convolutions.
 
 
 def _types(op: ir.Operation) -> Findings:
@@ -67,17 +77,22 @@ def _attributes(op: ir.Operation) -> Findings:
     lengths = {"strides": 2, "dilations": 2, "pads": 4}
     if op.name == PACKED_CONV:
         lengths["kernel"] = 2
+    yield from _arrays(op, lengths)
+    for name in ("groups", "input_zero_point", *(("kept", "total") if op.name == PACKED_CONV else ())):
+        if not isinstance(op.attributes[name].type, ir.IntegerType):
+            yield f"{name} must be an integer attribute, not {op.attributes[name]}"
+    if ir.IntegerAttr(op.attributes["groups"]).value < 1:
+        yield "groups must be positive"
+
+
+def _arrays(op: ir.Operation, lengths: Mapping[str, int]) -> Findings:
+    """Arrays of i64, by name, that have a number of positive entries; pads may be zero."""
     for name, length in lengths.items():
         attribute = op.attributes[name]
         if not isinstance(attribute, ir.DenseI64ArrayAttr) or len(attribute) != length:
             yield f"{name} must be array<i64> of {length} numbers, not {attribute}"
         elif min(attribute) < (0 if name == "pads" else 1):
             yield f"{name} must be {'non-negative' if name == 'pads' else 'positive'}, not {list(attribute)}"
-    for name in ("groups", "input_zero_point", *(("kept", "total") if op.name == PACKED_CONV else ())):
-        if not isinstance(op.attributes[name].type, ir.IntegerType):
-            yield f"{name} must be an integer attribute, not {op.attributes[name]}"
-    if ir.IntegerAttr(op.attributes["groups"]).value < 1:
-        yield "groups must be positive"
 
 
 def _element_types(op: ir.Operation) -> Findings:
@@ -148,7 +163,7 @@ def _clamp(op: ir.Operation) -> Findings:
     attribute = op.attributes["clamp"]
     if isinstance(attribute, ir.UnitAttr):
         return
-    kind = ir.FloatAttr if _view(op).element_type == "f32" else ir.IntegerAttr
+    kind = ir.FloatAttr if _element(op.operands[0]) == "f32" else ir.IntegerAttr
     bounds = list(ir.ArrayAttr(attribute))
     if len(bounds) != 2 or not all(isinstance(bound, kind) for bound in bounds):
         yield f"clamp must be [min, max] as {'f32' if kind is ir.FloatAttr else 'i32'} numbers, not {attribute}"
@@ -272,6 +287,61 @@ def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
         yield f"values hold {length} weights per run; its filterlets have {exact}"
 
 
+# Rules for filterlet.add and the pools.
+
+
+def _int8_tensors(op: ir.Operation) -> Findings:
+    names = ("lhs", "rhs") if op.name == ADD else ("input",)
+    values = [*zip(op.operands, names, strict=True), (op.result, "result")]
+    for value, name in values:
+        type = value.type
+        if not isinstance(type, ir.RankedTensorType) or not type.has_static_shape or _element(value) != "i8":
+            yield f"{name} must be a tensor of i8 with a static shape, not {type}"
+
+
+def _equal_shapes(op: ir.Operation) -> Findings:
+    types = [str(value.type) for value in (*op.operands, op.result)]
+    if len(set(types)) > 1:
+        yield f"lhs, rhs and result must have one shape, not {', '.join(types)}"
+
+
+def _pool_window(op: ir.Operation) -> Findings:
+    if any(ir.RankedTensorType(value.type).rank != 4 for value in (op.operands[0], op.result)):
+        yield f"input and result must have rank 4 (NHWC), not {op.operands[0].type} and {op.result.type}"
+        return
+    yield from _arrays(op, {"kernel": 2, "strides": 2, **({"pads": 4} if op.name == MAX_POOL else {})})
+
+
+def _pool_shapes(op: ir.Operation) -> Findings:
+    g = PoolView(op).geometry
+    if max(g.pads[:2]) >= g.kh or max(g.pads[2:]) >= g.kw:
+        yield f"pads {list(g.pads)} must be smaller than the {g.kh}x{g.kw} kernel"
+    elif min(g.oh, g.ow) < 1:
+        yield f"the {g.kh}x{g.kw} kernel does not fit into the padded {g.h}x{g.w} input"
+    elif tuple(ir.RankedTensorType(op.result.type).shape) != g.output_shape:
+        yield f"result must have shape {list(g.output_shape)}, not {ir.RankedTensorType(op.result.type).shape}"
+
+
+def _affine(op: ir.Operation) -> Findings:
+    entries = {named.name: named.attr for named in ir.DictAttr(op.attributes["affine"])}
+    wanted = {"multipliers": ir.DenseI32ArrayAttr, "offset": ir.IntegerAttr, "shift": ir.IntegerAttr}
+    if set(entries) != set(wanted):
+        yield f"affine must have the entries {', '.join(wanted)}, not {', '.join(entries)}"
+        return
+    for name, kind in wanted.items():
+        if not isinstance(entries[name], kind):
+            yield f"affine's {name} has the wrong type: {entries[name]}"
+            return
+    affine = Affine.read(op.attributes["affine"])
+    if len(affine.multipliers) != len(op.operands):
+        yield f"affine has {len(affine.multipliers)} multipliers for {len(op.operands)} operand(s)"
+    if not 2 <= affine.shift <= 24:
+        yield f"affine's shift must be within 2 to 24, not {affine.shift}"
+    largest = 128 if op.name == ADD else 128 * PoolView(op).geometry.kh * PoolView(op).geometry.kw
+    if affine.reach(largest) >= 1 << 31:
+        yield f"affine may reach {affine.reach(largest)}, which is more than 32 bits hold"
+
+
 def _view(op: ir.Operation) -> ConvView | PackedConvView:
     return PackedConvView(op) if op.name == PACKED_CONV else ConvView(op)
 
@@ -286,3 +356,10 @@ _CONV_RULES: tuple[Rule, ...] = (
 _PACKED_RULES: tuple[Rule, ...] = (
     _types, _attributes, _packed_operands, _constants, _element_types, _shapes, _rescale, _clamp, _plan, _packed_counts,
 )  # fmt: skip
+_RULES: Mapping[str, tuple[Rule, ...]] = {
+    CONV: _CONV_RULES,
+    PACKED_CONV: _PACKED_RULES,
+    ADD: (_int8_tensors, _equal_shapes, _affine, _clamp),
+    MAX_POOL: (_int8_tensors, _pool_window, _pool_shapes),
+    AVG_POOL: (_int8_tensors, _pool_window, _pool_shapes, _affine),
+}

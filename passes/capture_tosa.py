@@ -58,12 +58,12 @@ def _capture(op: ir.Operation, check: Check, weights: np.ndarray, groups: int) -
     shape = tuple(ir.RankedTensorType(op.result.type).shape)
     conv, chain = _absorb_input(conv, shape), [op]
     rescale_op = only_user(op.result, "tosa.rescale") if weights.dtype == np.int8 else None
-    if rescale_op is not None and (rescale := _read_rescale(rescale_op, len(weights))):
+    if rescale_op is not None and (rescale := _read_requantization(rescale_op, len(weights))):
         conv = changed(conv, rescale=rescale)
         chain.append(rescale_op)
     clamp_op = only_user(chain[-1].result, "tosa.clamp")
     if clamp_op is not None and (weights.dtype == np.float32 or conv.rescale):
-        conv = changed(conv, clamp=_read_clamp(clamp_op))
+        conv = changed(conv, clamp=read_clamp(clamp_op))
         chain.append(clamp_op)
     check(conv)
     with ir.InsertionPoint(chain[-1]), op.location:
@@ -108,28 +108,38 @@ def _without_pad(conv: Conv, op: ir.Operation) -> Conv | None:
     return changed(conv, input=op.operands[0], pads=tuple(int(p) for p in pads))
 
 
-def _read_rescale(op: ir.Operation, filters: int) -> Rescale | None:
-    """The rescale of i32 sums to i8, if that is what ``op`` does."""
+def read_rescale(op: ir.Operation, channels: int = 1) -> tuple[int, Rescale] | None:
+    """Zero point of the input and scales of ``tosa.rescale``, if they are numbers that a ``Rescale`` can hold."""
     unsigned = ir.BoolAttr(op.attributes["input_unsigned"]).value or ir.BoolAttr(op.attributes["output_unsigned"]).value
-    if unsigned or str(ir.RankedTensorType(op.result.type).element_type) != "i8":
-        return None
-    if not ir.BoolAttr(op.attributes["scale32"]).value:
+    if unsigned or not ir.BoolAttr(op.attributes["scale32"]).value:
         return None
     multiplier, shift, input_zero_point, output_zero_point = map(constant_array, list(op.operands)[1:])
     if multiplier is None or shift is None or input_zero_point is None or output_zero_point is None:
         return None
     rounding = str(op.attributes["rounding_mode"])
-    if input_zero_point.any() or "INEXACT" in rounding or shift.min() < 2 or shift.max() > 62 or multiplier.min() < 0:
+    if "INEXACT" in rounding or shift.min() < 2 or shift.max() > 62 or multiplier.min() < 0:
         return None
-    return Rescale(
-        multiplier=np.broadcast_to(multiplier, filters),
-        shift=np.broadcast_to(shift, filters),
+    if multiplier.size not in (1, channels):
+        return None
+    rescale = Rescale(
+        multiplier=np.broadcast_to(multiplier, channels),
+        shift=np.broadcast_to(shift, channels),
         output_zero_point=int(output_zero_point.reshape(-1)[0]),
         rounding="double" if "DOUBLE" in rounding else "single",
     )
+    return int(input_zero_point.reshape(-1)[0]), rescale
 
 
-def _read_clamp(op: ir.Operation) -> Clamp:
+def _read_requantization(op: ir.Operation, filters: int) -> Rescale | None:
+    """The rescale of i32 sums to i8, if that is what ``op`` does."""
+    read = read_rescale(op, filters)
+    if read is None or read[0] or str(ir.RankedTensorType(op.result.type).element_type) != "i8":
+        return None
+    return read[1]
+
+
+def read_clamp(op: ir.Operation) -> Clamp:
+    """The limits of ``tosa.clamp``."""
     return (op.attributes["min_val"].value, op.attributes["max_val"].value)
 
 

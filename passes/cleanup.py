@@ -13,9 +13,11 @@ _PURE = (
     "linalg.transpose",
     "tensor.empty",
     "tensor.pad",
+    "tosa.cast",
     "tosa.const",
     "tosa.const_shape",
     "tosa.pad",
+    "tosa.rescale",
     "tosa.reshape",
     "tosa.slice",
     "tosa.transpose",
@@ -23,7 +25,7 @@ _PURE = (
 
 
 def erase_unused(module: ir.Module) -> None:
-    """Erases constants, and ops that only move data, whose results nobody uses."""
+    """Erases constants, and ops without effects that captures leave, whose results nobody uses."""
     for op in reversed(list(walk(module, *_PURE))):
         if not any(list(result.uses) for result in op.results):
             op.erase()

@@ -1,8 +1,10 @@
-"""``filterlet-lower``: emits one kernel per packed convolution, in the form that IREE compiles as it stands."""
+"""``filterlet-lower``: emits one kernel per filterlet op, in the form that IREE compiles as it stands."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar
 
 import numpy as np
@@ -10,25 +12,31 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith, stream
 
 from dtmm_mlir.dialect.constants import constant, walk
-from dtmm_mlir.dialect.ops import PACKED_CONV, PackedConvView
+from dtmm_mlir.dialect.ops import ADD, AVG_POOL, MAX_POOL, PACKED_CONV, AddView, PackedConvView, PoolView
 from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.cleanup import erase_unused
-from dtmm_mlir.passes.kernels.conv import ConvKernel
+from dtmm_mlir.passes.kernels.add import AddKernel
+from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.pool import AvgPoolKernel, MaxPoolKernel
 from dtmm_mlir.passes.kernels.select import isa_of, kernel_of
 from dtmm_mlir.targets import get_target
 
 
 @dataclass
 class LowerToStream(Pass):
-    """Turns every ``filterlet.packed_conv_2d`` into a ``stream.executable`` and a ``flow.dispatch`` of it.
+    """Turns packed convolutions, additions and pools into a ``stream.executable`` and a ``flow.dispatch`` of it each.
 
     Before ==> after::
 
         %y = "filterlet.packed_conv_2d"(%x, %values, %positions, %counts, %bias) {...}
         %r:2 = flow.dispatch @filterlet_0::@filterlet_0_table_3x3_64x32(%x, %values, %offsets, %parameters)
 
-    The executable's function holds the loops (memref, scf, vector, intrinsics of the target). Its second result is the
-    memory it works in, which nobody reads; IREE gives it a place in the transient arena, behind the first one's.
+    The executable's function holds the loops (memref, scf, vector, intrinsics of the target). A convolution's second
+    result is the memory it works in, which nobody reads; IREE gives it a place in the transient arena behind the first.
+
+    Executables of convolutions are called ``filterlet_N``, as layer N of the manifest; others ``int8_N``.
+
+    Does not handle: a ``filterlet.conv_2d`` (run ``filterlet-pack`` first).
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -41,38 +49,81 @@ class LowerToStream(Pass):
         target = get_target(self.target)
         isa = isa_of(target.isa, target.vector_bytes)
         taken = {op.attributes["sym_name"].value for op in walk(module, "stream.executable")}
-        number = 0
-        for op in walk(module, PACKED_CONV):
-            while f"filterlet_{number}" in taken:
-                number += 1
-            _lower(module, PackedConvView(op), kernel_of(PackedConvView(op), isa), number)
-            number += 1
+        for op in walk(module, *_LOWERINGS):
+            kind = "filterlet" if op.name == PACKED_CONV else "int8"
+            executable = next(name for n in count() if (name := f"{kind}_{n}") not in taken)
+            taken.add(executable)
+            _replace(module, op, executable, _LOWERINGS[op.name](op, isa))
         erase_unused(module)
 
 
-def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: int) -> None:
-    g = conv.geometry
-    executable = f"filterlet_{number}"
-    function = f"{executable}_{kernel.plan.kernel}_{g.kh}x{g.kw}_{g.c}x{g.f}"
-    row_buffer = [_tensor(kernel.buffer_size, kernel.row_type)] if kernel.buffer_size else []
-    with conv.op.location:
-        with ir.InsertionPoint(conv.op):
-            constants = [constant(_not_empty(a)) for a in (kernel.values, kernel.offsets, kernel.parameters)]
-        operands = [conv.input, *constants]
-        results = [conv.result_type, *row_buffer]
-        sizes = [(_elements(v.type), _element(v.type)) for v in operands] + [
-            (_elements(t), _element(t)) for t in results
-        ]
+@dataclass(frozen=True)
+class _Call:
+    """What an op is replaced by.
+
+    Attributes:
+        kernel: name of the kernel, the end of its function's name.
+        inputs: operands of the op that the kernel reads.
+        constants: further operands of the dispatch.
+        memory: types of its results behind the op's own.
+        emit: writes the kernel's body, given the flat memrefs of all operands and results.
+    """
+
+    kernel: str
+    emit: Callable[..., None]
+    inputs: Sequence[ir.Value]
+    constants: Sequence[np.ndarray] = ()
+    memory: Sequence[ir.Type] = ()
+
+
+def _conv(op: ir.Operation, isa: Isa) -> _Call:
+    kernel = kernel_of(PackedConvView(op), isa)
+    g = kernel.geometry
+
+    def emit(source: ir.Value, values: ir.Value, offsets: ir.Value, parameters: ir.Value, *results: ir.Value) -> None:
+        kernel.emit(source, values, offsets, parameters, results[1] if memory else None, results[0])
+
+    memory = [_tensor(kernel.buffer_size, kernel.row_type)] if kernel.buffer_size else []
+    name = f"{kernel.plan.kernel}_{g.kh}x{g.kw}_{g.c}x{g.f}"
+    return _Call(name, emit, op.operands[:1], (kernel.values, kernel.offsets, kernel.parameters), memory)
+
+
+def _add(op: ir.Operation, isa: Isa) -> _Call:
+    kernel = AddKernel(AddView(op), isa)
+    return _Call(f"add_{kernel.elements}", kernel.emit, op.operands)
+
+
+def _pool(op: ir.Operation, isa: Isa) -> _Call:
+    kernel = MaxPoolKernel(PoolView(op), isa) if op.name == MAX_POOL else AvgPoolKernel(PoolView(op), isa)
+    g = kernel.geometry
+    return _Call(f"{op.name.removeprefix('filterlet.')}_{g.kh}x{g.kw}_{g.c}", kernel.emit, op.operands)
+
+
+_LOWERINGS: dict[str, Callable[[ir.Operation, Isa], _Call]] = {
+    PACKED_CONV: _conv,
+    ADD: _add,
+    MAX_POOL: _pool,
+    AVG_POOL: _pool,
+}
+
+
+def _replace(module: ir.Module, op: ir.Operation, executable: str, call: _Call) -> None:
+    function = f"{executable}_{call.kernel}"
+    with op.location:
+        with ir.InsertionPoint(op):
+            operands = [*call.inputs, *(constant(_not_empty(array)) for array in call.constants)]
+        results = [op.result.type, *call.memory]
+        types = [*(value.type for value in operands), *results]
         with ir.InsertionPoint.at_block_begin(module.body):
-            body = _executable(module, executable, function, len(sizes))
+            body = _executable(module, executable, function, len(types))
         with ir.InsertionPoint.at_block_begin(body):
             zero = arith.constant(ir.IndexType.get(), 0)
             buffers = [
-                stream.BindingSubspanOp(ir.MemRefType.get([size], element), binding, zero, []).result
-                for (size, element), binding in zip(sizes, body.arguments, strict=True)
+                stream.BindingSubspanOp(ir.MemRefType.get([_elements(t)], _element(t)), binding, zero, []).result
+                for t, binding in zip(types, body.arguments, strict=True)
             ]
-            kernel.emit(*buffers[:4], rows=buffers[5] if row_buffer else None, output=buffers[4])
-        with ir.InsertionPoint(conv.op):
+            call.emit(*buffers)
+        with ir.InsertionPoint(op):
             dispatch = ir.Operation.create(
                 "flow.dispatch",
                 results,
@@ -82,8 +133,8 @@ def _lower(module: ir.Module, conv: PackedConvView, kernel: ConvKernel, number: 
                     "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(operands), 0, 0]),
                 },
             )
-    conv.op.result.replace_all_uses_with(dispatch.results[0])
-    conv.op.erase()
+    op.result.replace_all_uses_with(dispatch.results[0])
+    op.erase()
 
 
 def _executable(module: ir.Module, name: str, function: str, bindings: int) -> ir.Block:

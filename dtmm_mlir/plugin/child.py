@@ -17,6 +17,7 @@ from iree.compiler import ir
 from dtmm_mlir import diagnostics
 from dtmm_mlir.dialect.constants import depends_on_argument, walk
 from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.dialect.ops import PACKED_CONV
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import PassError, remark
 from dtmm_mlir.passes.cleanup import strip_annotations
@@ -44,7 +45,7 @@ def lower(module: ir.Module, options: Options) -> bool:
     _reject_constant_inputs(module, target)
     planning = f'target={target.name} optimize={options.optimize} plans="{options.plans}"'
     run_pipeline(module, [make_step("filterlet-plan", planning), make_step("filterlet-pack")])
-    for op in _filterlet_ops(module):
+    for op in walk(module, PACKED_CONV):
         kept, total, plan = (op.attributes[name] for name in ("kept", "total", "plan"))
         remark(op, f"{kept.value} of {total.value} filterlets are kept; kernel for {target.name}: {plan}")
     run_pipeline(module, [make_step("filterlet-lower", f"target={target.name}")])
@@ -60,7 +61,7 @@ def _reject_constant_inputs(module: ir.Module, target: Target) -> None:
     if target.is_host or "--iree-opt-const-eval=false" in parent_flags():
         return
     for op in _filterlet_ops(module):
-        if not depends_on_argument(op.operands[0]):
+        if not any(map(depends_on_argument, op.operands)):
             raise PassError(
                 op,
                 f"its input is constant, and iree-compile would run its kernel for {target.name} on this machine; add "

@@ -96,8 +96,9 @@ class Row:
 
     Attributes:
         name: of the layer where the model names it, else of the step.
-        kind: ``convolution`` runs in our kernel, ``dispatch`` in IREE's; ``fill`` and ``copy`` are the runtime's;
-            ``runtime`` is what lies around the steps: checks, and the call of the model.
+        kind: ``convolution`` runs in our kernel; ``dispatch`` in ours of an addition or a pool, called ``int8_...``, or
+            in IREE's; ``fill`` and ``copy`` are the runtime's; ``runtime`` is what lies around the steps: checks, and
+            the call of the model.
         function: in the compiled library; ``None`` for what is no dispatch.
         instructions: exactly counted; ``None`` where nothing was counted.
         code_bytes: of its function; ``None`` where that is not known, or it is no dispatch.

@@ -64,7 +64,8 @@ class DetailsReader:
 
     def read_dispatches(self, module: ir.Module) -> list[LayerDetails]:
         """To be called after ``lower``, whose dispatches are in the order of the convolutions."""
-        dispatches = [op for op in walk(module, "flow.dispatch") if _function(op) not in self._older]
+        functions = {op: _function(op) for op in walk(module, "flow.dispatch")}
+        dispatches = [op for op, name in functions.items() if name.startswith("filterlet_") and name not in self._older]
         return [
             LayerDetails(_function(op), predicted, *_stored_bytes(op), kept)
             for op, (predicted, kept) in zip(dispatches, self._planned, strict=True)

@@ -117,7 +117,7 @@ def label(name: str) -> str:
 
 
 def _legend(axes: matplotlib.axes.Axes, rows: Iterable[Row], has_marks: bool) -> None:
-    names = {"convolution": "our kernels", "dispatch": "IREE's", "runtime": "runtime"}
+    names = {"convolution": "convolutions", "dispatch": "other kernels", "runtime": "runtime"}
     kinds = {row.kind if row.kind in names else "runtime" for row in rows}
     handles: list = [Patch(color=_COLOURS[kind], label=name) for kind, name in names.items() if kind in kinds]
     if has_marks:

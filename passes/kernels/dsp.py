@@ -63,6 +63,24 @@ class Dsp(Scalar):
             sums = emit.intrinsic(emit.i32(), "llvm.arm.smlad", x, w, sums)
         return sums
 
+    @property
+    def max_lanes(self) -> int:
+        return 4
+
+    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+        if lanes != 4:
+            return super().load_elements(source, at, lanes, alignment)
+        return emit.load_from(emit.pointer(source, at), emit.i32())
+
+    def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:
+        return emit.larger_bytes(a, b) if lanes == 4 else super().maximum(a, b, lanes)
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        if lanes != 4:
+            super().store_elements(values, target, at, lanes)
+        else:
+            emit.store_to(values, emit.pointer(target, at))
+
     def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         if not by.bounded or isinstance(by.multiplier.type, ir.VectorType):
             return super()._scale_far(sums, by, rescale)

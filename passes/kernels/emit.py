@@ -138,6 +138,23 @@ def store(value: ir.Value, buffer: ir.Value, at: Index) -> None:
         memref.StoreOp(value, buffer, [index(at)])
 
 
+def load_first(buffer: ir.Value, at: Index, count: int, lanes: int) -> ir.Value:
+    """``count`` neighbouring integers as the first ones of a vector of ``lanes``, whose others are zero."""
+    if count == lanes:
+        return load(buffer, at, lanes)
+    type = vector_type(lanes, ir.MemRefType(buffer.type).element_type)
+    return vector.MaskedLoadOp(type, buffer, [index(at)], _first(count, lanes), splat(0, type)).result
+
+
+def store_first(value: ir.Value, buffer: ir.Value, at: Index, count: int) -> None:
+    """Stores the first ``count`` lanes of a vector."""
+    lanes = ir.VectorType(value.type).shape[0]
+    if count == lanes:
+        store(value, buffer, at)
+    else:
+        vector.MaskedStoreOp(buffer, [index(at)], _first(count, lanes), value)
+
+
 def load_scalar(buffer: ir.Value, at: Index) -> ir.Value:
     """The element of a flat memref at an index."""
     return memref.LoadOp(buffer, [index(at)]).result
@@ -210,6 +227,11 @@ def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
 def opaque(value: ir.Value) -> ir.Value:
     """``value``, of which the compiler then knows nothing: it neither counts loops with it nor splits addresses."""
     return llvm.InlineAsmOp(value.type, [value], "", "=r,0").res
+
+
+def larger_bytes(a: ir.Value, b: ir.Value) -> ir.Value:
+    """The larger bytes, signed, of two words, with Arm's DSP extension; flags go from one instruction to the other."""
+    return llvm.InlineAsmOp(a.type, [a, b], "ssub8 $0, $1, $2\nsel $0, $1, $2", "=&r,r,r").res
 
 
 def assembly(
@@ -292,6 +314,12 @@ def either(
     with ir.InsertionPoint(op.else_block):
         scf.YieldOp(list(otherwise()))
     return list(op.results)
+
+
+def _first(count: int, lanes: int) -> ir.Value:
+    """A mask of the first ``count`` lanes."""
+    type = vector_type(lanes, ir.IntegerType.get_signless(1))
+    return vector.CreateMaskOp(type, [index(count)]).result
 
 
 def _pointer_type() -> ir.Type:

@@ -10,7 +10,7 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith, vector
 
-from dtmm_mlir.dialect.ops import Clamp, Rescale
+from dtmm_mlir.dialect.ops import Affine, Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.mve_input_stationary import Passes
@@ -92,6 +92,8 @@ class Isa:
     """Whether an accumulator of i8 products is one i32."""
     first_product_is_free = False
     """Whether a sum of i8 products that begins with its first one takes no instruction to begin."""
+    partial_vectors = False
+    """Whether a part of a vector is loaded and stored as easily as the whole."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
     byte_reach: int | None = None
@@ -301,6 +303,45 @@ class Isa:
         value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
 
+    @property
+    def affine_lanes(self) -> int:
+        """Integers that ``apply_affine`` is given at once."""
+        return self.lanes("i8")
+
+    def apply_affine(self, integers: Sequence[ir.Value], affine: Affine, clamp: Clamp | None) -> ir.Value:
+        """The affine form of vectors of integers, clamped, as a vector of i8."""
+        type = emit.vector_type(ir.VectorType(integers[0].type).shape[0], emit.i32())
+        sums = emit.splat(affine.offset, type)
+        for multiplier, value in zip(affine.multipliers, integers, strict=True):
+            wide = value if value.type == type else arith.extsi(type, value)
+            sums = arith.addi(sums, arith.muli(wide, emit.splat(multiplier, type)))
+        value = arith.shrsi(sums, emit.splat(affine.shift, type))
+        low, high = within_int8(clamp)
+        value = arith.minsi(arith.maxsi(value, emit.splat(low, type)), emit.splat(high, type))
+        return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
+
+    @property
+    def sum_lanes(self) -> int:
+        """Elements of i8 that a pool adds at once."""
+        return self.affine_lanes
+
+    @property
+    def max_lanes(self) -> int:
+        """Elements of i8 that ``maximum`` compares at once."""
+        return self.vector_bytes
+
+    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+        """``lanes`` neighbouring i8, at a multiple of ``alignment`` bytes, in the form that ``maximum`` compares."""
+        return emit.load(source, at, lanes)
+
+    def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:
+        """The larger ones of two times ``lanes`` i8."""
+        return arith.maxsi(a, b)
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        """Stores what ``maximum`` returned."""
+        emit.store(values, target, at)
+
     def store_scaled(
         self, values: Sequence[tuple[int, ir.Value]], address: ir.Value, stride: int, rescale: Rescale, clamp: Clamp
     ) -> None:
@@ -329,6 +370,11 @@ class Isa:
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
         one = emit.splat(1, narrow)
         return arith.shrsi(arith.addi(arith.shrsi(value, shift), one), one)
+
+
+def within_int8(clamp: Clamp | None) -> tuple[int, int]:
+    """The limits of an i8 result."""
+    return (-128, 127) if clamp is None else (max(int(clamp[0]), -128), min(int(clamp[1]), 127))
 
 
 def is_rectified(rescale: Rescale, clamp: Clamp) -> bool:

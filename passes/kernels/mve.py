@@ -8,11 +8,20 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith, llvm, vector
 
-from dtmm_mlir.dialect.ops import Clamp, Rescale
+from dtmm_mlir.dialect.ops import Affine, Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels import mve_input_stationary as stationary
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, Stored, is_far, is_rectified
+from dtmm_mlir.passes.kernels.isa import (
+    Isa,
+    Prepared,
+    Requantization,
+    Results,
+    Stored,
+    is_far,
+    is_rectified,
+    within_int8,
+)
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
@@ -38,6 +47,7 @@ class Mve(Isa):
 
     scalar_sums = True
     first_product_is_free = True
+    partial_vectors = True
     stationary_inputs = True
     byte_reach = 127
     word_reach = 508
@@ -206,6 +216,43 @@ class Mve(Isa):
             return vector.BitCastOp(type, emit.intrinsic(bytes, name, low, value, zero, zero, zero)).result
         return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
 
+    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+        if lanes < 16:
+            return emit.load_first(source, at, lanes, 16)
+        type = emit.vector_type(16, ir.IntegerType.get_signless(8))
+        return emit.load_from(emit.pointer(source, at), type, alignment)  # words have farther offsets
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        emit.store_first(values, target, at, lanes)
+
+    @property
+    def affine_lanes(self) -> int:
+        return 8
+
+    def apply_affine(self, integers: Sequence[ir.Value], affine: Affine, clamp: Clamp | None) -> ir.Value:
+        type, half = emit.vector_type(4, emit.i32()), emit.vector_type(8, ir.IntegerType.get_signless(16))
+        if ir.VectorType(integers[0].type).shape[0] != 8 or ir.VectorType(integers[0].type).element_type == emit.i32():
+            return super().apply_affine(integers, affine, clamp)
+        pairs = [value if value.type == half else arith.extsi(half, value) for value in integers]
+        words = [vector.BitCastOp(type, value).result for value in pairs]
+        bits, last = emit.splat(16, type), min(8, affine.shift - 1)
+        value = emit.splat(0, half)
+        for top in (0, 1):
+            sums = emit.splat(affine.offset, type)
+            for multiplier, word in zip(affine.multipliers, words, strict=True):
+                lane = arith.shrsi(word if top else arith.shli(word, bits), bits)
+                sums = arith.addi(sums, arith.muli(lane, emit.splat(multiplier, type)))
+            value = _narrow_half("v8i16.v4i32", value, sums, affine.shift - last, top)
+        bytes = emit.vector_type(16, ir.IntegerType.get_signless(8))
+        value = _narrow_half("v16i8.v8i16", vector.BitCastOp(bytes, value).result, value, last, 0)
+        low, high = within_int8(clamp)
+        if low > -128:
+            value = arith.maxsi(value, emit.splat(low, bytes))
+        if high < 127:
+            value = arith.minsi(value, emit.splat(high, bytes))
+        narrow = emit.vector_type(8, ir.IntegerType.get_signless(8))
+        return arith.trunci(narrow, vector.BitCastOp(half, value).result)
+
     def _scatter(self, values: ir.Value, address: ir.Value, offsets: np.ndarray) -> None:
         """Stores the low byte of each lane at its offset, in bytes."""
         type = ir.VectorType(values.type)
@@ -245,6 +292,12 @@ class Mve(Isa):
         kind = "vector.v4i32.v4i32" if isinstance(shift.type, ir.VectorType) else "scalar.v4i32"
         value = emit.intrinsic(type, f"llvm.arm.mve.vshl.{kind}", value, shift, zero, one, zero)
         return value if lanes == 4 else emit.from_lanes([emit.lane(value, i) for i in range(lanes)])
+
+
+def _narrow_half(kinds: str, into: ir.Value, value: ir.Value, shift: int, top: int) -> ir.Value:
+    """``value`` shifted right and saturated to half the size, in the lower or upper (``top``) lanes of ``into``."""
+    numbers = [emit.splat(number, emit.i32()) for number in (shift, 1, 0, 0, 0, top)]
+    return emit.intrinsic(into.type, f"llvm.arm.mve.vshrn.{kinds}", into, value, *numbers)
 
 
 def _is_narrow(value: ir.Value, at: int, stride: int) -> bool:

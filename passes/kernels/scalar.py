@@ -25,6 +25,28 @@ class Scalar(Isa):
     def channel_lanes(self, element: str) -> int:
         return 1
 
+    @property
+    def affine_lanes(self) -> int:
+        return 1
+
+    @property
+    def sum_lanes(self) -> int:
+        return 2
+
+    @property
+    def max_lanes(self) -> int:
+        return 1
+
+    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+        if lanes > 1:
+            return super().load_elements(source, at, lanes, alignment)
+        return arith.extsi(emit.i32(), emit.load_scalar(source, at))  # LLVM compares i8 of a loop as unsigned on RISC-V
+
+    def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
+        if lanes == 1:
+            values = arith.trunci(ir.IntegerType.get_signless(8), values)
+        super().store_elements(values, target, at, lanes)
+
     def move_lanes(self, bytes: int) -> int:
         return 4 // bytes
 

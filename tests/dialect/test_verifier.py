@@ -101,6 +101,60 @@ PACKED_ERRORS = [
 ]
 
 
+ADD = """
+func.func @add(%x: tensor<1x5x5x4xi8>) {
+  %0 = "filterlet.add"(%x, %x) {
+    affine = {multipliers = array<i32: 100, -3>, offset = 7 : i32, shift = 8 : i32}, clamp = [-128 : i32, 127 : i32]
+  } : (tensor<1x5x5x4xi8>, tensor<1x5x5x4xi8>) -> tensor<1x5x5x4xi8>
+  return
+}
+"""
+
+ADD_ERRORS = [
+    ("-> tensor<1x5x5x4xi8>", "-> tensor<1x5x4x5xi8>", "lhs, rhs and result must have one shape"),
+    ("-> tensor<1x5x5x4xi8>", "-> tensor<1x5x5x4xi16>", "result must be a tensor of i8 with a static shape"),
+    ("tensor<1x5x5x4xi8>", "tensor<1x5x?x4xi8>", "lhs must be a tensor of i8 with a static shape"),
+    ("array<i32: 100, -3>", "array<i32: 100>", "affine has 1 multipliers for 2 operand(s)"),
+    ("array<i32: 100, -3>", "array<i64: 100, -3>", "affine's multipliers has the wrong type"),
+    ("array<i32: 100, -3>", "array<i32: 16777215, -3>", "affine may reach 2147483911"),
+    ("offset = 7 : i32, ", "", "affine must have the entries multipliers, offset, shift"),
+    ("shift = 8", "shift = 1", "affine's shift must be within 2 to 24, not 1"),
+    ("shift = 8", "shift = 25", "affine's shift must be within 2 to 24, not 25"),
+    ("[-128 : i32, 127 : i32]", "[3 : i32, 2 : i32]", "clamp's min 3 is greater than its max 2"),
+    ("[-128 : i32, 127 : i32]", "[0.0 : f32, 6.0 : f32]", "clamp must be [min, max] as i32 numbers"),
+]
+
+POOLS = """
+func.func @pools(%x: tensor<1x5x5x4xi8>) {
+  %0 = "filterlet.max_pool_2d"(%x) {
+    kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>
+  } : (tensor<1x5x5x4xi8>) -> tensor<1x3x3x4xi8>
+  %1 = "filterlet.avg_pool_2d"(%x) {
+    affine = {multipliers = array<i32: 64>, offset = 7 : i32, shift = 8 : i32},
+    kernel = array<i64: 2, 3>, strides = array<i64: 2, 2>
+  } : (tensor<1x5x5x4xi8>) -> tensor<1x2x2x4xi8>
+  return
+}
+"""
+
+POOL_ERRORS = [
+    ("tensor<1x5x5x4xi8>", "tensor<1x5x5x4xf32>", "input must be a tensor of i8 with a static shape"),
+    ("tensor<1x5x5x4xi8>", "tensor<5x5x4xi8>", "input and result must have rank 4 (NHWC)"),
+    ("kernel = array<i64: 3, 3>", "kernel = array<i64: 3>", "kernel must be array<i64> of 2 numbers"),
+    ("kernel = array<i64: 2, 3>", "kernel = array<i64: 0, 3>", "kernel must be positive"),
+    ("kernel = array<i64: 2, 3>", "kernel = array<i64: 6, 3>", "does not fit into the padded 5x5 input"),
+    ("strides = array<i64: 2, 2>", "strides = array<i64: 1, 2>", "result must have shape [1, 5, 3, 4]"),
+    ("pads = array<i64: 1, 1, 1, 1>", "pads = array<i64: 1, 1, 1>", "pads must be array<i64> of 4 numbers"),
+    (
+        "pads = array<i64: 1, 1, 1, 1>",
+        "pads = array<i64: 3, 1, 1, 1>",
+        "pads [3, 1, 1, 1] must be smaller than the 3x3",
+    ),
+    ("array<i32: 64>", "array<i32: 64, 1>", "affine has 2 multipliers for 1 operand(s)"),
+    ("array<i32: 64>", "array<i32: 2796203>", "affine may reach 2147483911"),
+]
+
+
 INPUT_STATIONARY = """
 func.func @conv(%x: tensor<1x1x40xCxT>) -> tensor<1x1xOx2xT> {
   %w = arith.constant dense<1> : tensor<2x1x1xDxT>
@@ -138,14 +192,18 @@ def test_input_stationary_kernel_fits(channels: int, groups: int, element: str, 
         verify(module)
 
 
-@pytest.mark.parametrize("text", [CONV, PACKED], ids=["conv_2d", "packed_conv_2d"])
+@pytest.mark.parametrize("text", [CONV, PACKED, ADD, POOLS], ids=["conv_2d", "packed_conv_2d", "add", "pools"])
 def test_correct_ops_pass(text: str) -> None:
     verify(ir.Module.parse(text, create_context()))
 
 
 @pytest.mark.parametrize(
     ("text", "old", "new", "message"),
-    [(CONV, *error) for error in CONV_ERRORS] + [(PACKED, *error) for error in PACKED_ERRORS],
+    [
+        (text, *error)
+        for text, errors in ((CONV, CONV_ERRORS), (PACKED, PACKED_ERRORS), (ADD, ADD_ERRORS), (POOLS, POOL_ERRORS))
+        for error in errors
+    ],
 )
 def test_wrong_op_is_rejected_with_its_location(text: str, old: str, new: str, message: str) -> None:
     assert old in text

@@ -14,6 +14,7 @@ import pytest
 
 from dtmm_mlir.cli.main import command
 from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.dialect.ops import ADD, AVG_POOL, CONV, MAX_POOL, PACKED_CONV
 from dtmm_mlir.passes.registry import get_pass, pass_names
 from dtmm_mlir.targets import TARGETS
 from tests.docs.test_code_blocks import PAGES
@@ -35,11 +36,11 @@ def test_passes_are_all_there() -> None:
 def test_operations_are_those_of_the_dialect() -> None:
     page = reference.operations()
     with create_context() as context:
-        for name in ("filterlet.conv_2d", "filterlet.packed_conv_2d"):
+        for name in (CONV, PACKED_CONV, ADD, MAX_POOL, AVG_POOL):
             assert context.is_registered_operation(name)
             assert f"## `{name}`" in page
-    assert page.count("| `clamp` | attribute | `#builtin.array` or `#builtin.unit` |") == 2
-    assert page.count("| `input` | operand | `!builtin.tensor` |") == 2
+    assert page.count("| `clamp` | attribute | `#builtin.array` or `#builtin.unit` |") == 3
+    assert page.count("| `input` | operand | `!builtin.tensor` |") == 4
 
 
 def test_commands_and_targets_are_all_there() -> None:

@@ -16,6 +16,8 @@ from dtmm_mlir.deploy.mcu import IMAGE, RECORD
 from dtmm_mlir.targets import get_target
 from tests.fuzz.networks import sample
 from tests.fuzz.realize import build_module, realize
+from tests.kernels import int8
+from tests.kernels.test_int8 import BATCHES
 
 _ALIGNMENT = 64
 
@@ -31,12 +33,17 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m4", "cortex-m0plus"])
-def test_accesses(target: str, plugin: Path, tmp_path: Path) -> None:
-    board = get_target(target).board
+@pytest.fixture(params=["cortex-m55", "cortex-m4", "cortex-m0plus"])
+def target(request: pytest.FixtureRequest) -> str:
+    """A target whose tools there are."""
+    board = get_target(request.param).board
     assert board is not None
-    if shutil.which(board.qemu) is None or shutil.which(f"{get_target(target).cross_prefix}gcc") is None:
-        pytest.skip(f"needs the tools of {target}")
+    if shutil.which(board.qemu) is None or shutil.which(f"{get_target(request.param).cross_prefix}gcc") is None:
+        pytest.skip(f"needs the tools of {request.param}")
+    return request.param
+
+
+def test_accesses(target: str, plugin: Path, tmp_path: Path) -> None:
     networks = [realize(network, f"n{i}") for i, network in enumerate(sample(11, 7))]
     artifact = dtmm_mlir.compile(build_module(networks), target, out=tmp_path / "out")
     inputs = [network.x[0] for network in networks]
@@ -49,6 +56,14 @@ def test_accesses(target: str, plugin: Path, tmp_path: Path) -> None:
     low, high = writes[-1]
     found = _violations(artifact.dir, plugin, tmp_path, inputs, reads, [*writes[:-1], (low, high - 1)])
     assert any(line.endswith(" w") for line in found)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_accesses_of_additions_and_pools(batch: str, target: str, plugin: Path, tmp_path: Path) -> None:
+    """Their inputs and outputs are the model's, with nothing around them that may be read or written."""
+    artifact = dtmm_mlir.compile(int8.build_module(BATCHES[batch]), target, out=tmp_path / "out")
+    inputs = [x for sample in BATCHES[batch] for x in sample.inputs]
+    assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
 
 
 Ranges = list[tuple[int, int]]
