@@ -66,6 +66,7 @@ class _Call:
         inputs: operands of the op that the kernel reads.
         constants: further operands of the dispatch.
         memory: types of its results behind the op's own.
+        replaced: which of ``inputs`` nobody else reads, so that the result takes its place; ``None`` for none.
         emit: writes the kernel's body, given the flat memrefs of all operands and results.
     """
 
@@ -74,6 +75,7 @@ class _Call:
     inputs: Sequence[ir.Value]
     constants: Sequence[np.ndarray] = ()
     memory: Sequence[ir.Type] = ()
+    replaced: int | None = None
 
 
 def _conv(op: ir.Operation, isa: Isa) -> _Call:
@@ -90,7 +92,14 @@ def _conv(op: ir.Operation, isa: Isa) -> _Call:
 
 def _add(op: ir.Operation, isa: Isa) -> _Call:
     kernel = AddKernel(AddView(op), isa)
-    return _Call(f"add_{kernel.elements}", kernel.emit, op.operands)
+    mine = [i for i, value in enumerate(op.operands) if _is_read_once(value)]
+    return _Call(f"add_{kernel.elements}", kernel.emit, op.operands, replaced=mine[0] if mine else None)
+
+
+def _is_read_once(value: ir.Value) -> bool:
+    """Whether a kernel computes ``value`` for one op alone, so that its place may be taken."""
+    computed = not isinstance(value.owner, ir.Block) and value.owner.name == "flow.dispatch"
+    return computed and len(list(value.uses)) == 1
 
 
 def _pool(op: ir.Operation, isa: Isa) -> _Call:
@@ -113,7 +122,8 @@ def _replace(module: ir.Module, op: ir.Operation, executable: str, call: _Call) 
         with ir.InsertionPoint(op):
             operands = [*call.inputs, *(constant(_not_empty(array)) for array in call.constants)]
         results = [op.result.type, *call.memory]
-        types = [*(value.type for value in operands), *results]
+        tied = [] if call.replaced is None else [call.replaced]
+        types = [*(value.type for value in operands), *results[len(tied) :]]
         with ir.InsertionPoint.at_block_begin(module.body):
             body = _executable(module, executable, function, len(types))
         with ir.InsertionPoint.at_block_begin(body):
@@ -122,7 +132,7 @@ def _replace(module: ir.Module, op: ir.Operation, executable: str, call: _Call) 
                 stream.BindingSubspanOp(ir.MemRefType.get([_elements(t)], _element(t)), binding, zero, []).result
                 for t, binding in zip(types, body.arguments, strict=True)
             ]
-            call.emit(*buffers)
+            call.emit(*buffers, *(buffers[i] for i in tied))
         with ir.InsertionPoint(op):
             dispatch = ir.Operation.create(
                 "flow.dispatch",
@@ -131,6 +141,7 @@ def _replace(module: ir.Module, op: ir.Operation, executable: str, call: _Call) 
                 {
                     "entry_points": ir.ArrayAttr.get([ir.SymbolRefAttr.get([executable, function])]),
                     "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(operands), 0, 0]),
+                    **({"tied_operands": ir.ArrayAttr.get([_index(i) for i in tied])} if tied else {}),
                 },
             )
     op.result.replace_all_uses_with(dispatch.results[0])
@@ -157,6 +168,10 @@ def _executable(module: ir.Module, name: str, function: str, bindings: int) -> i
     executable = parsed.body.operations[0].operation.clone()
     (body,) = (op.regions[0].blocks[0] for op in walk(executable, "func.func"))
     return body
+
+
+def _index(number: int) -> ir.Attribute:
+    return ir.IntegerAttr.get(ir.IndexType.get(), number)
 
 
 def _not_empty(array: np.ndarray) -> np.ndarray:

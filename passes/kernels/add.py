@@ -11,7 +11,10 @@ from dtmm_mlir.passes.kernels.isa import Isa
 
 
 class AddKernel:
-    """One addition on one instruction set: vector after vector, the last one overlaps the one before."""
+    """One addition on one instruction set: vector after vector, the last one overlaps the one before.
+
+    The result may lie where an operand does: what is read again is read ahead of the loop.
+    """
 
     def __init__(self, op: AddView, isa: Isa) -> None:
         self.affine, self.clamp, self.elements = op.affine, op.clamp, op.elements
@@ -23,11 +26,12 @@ class AddKernel:
 
         lanes = min(self.isa.affine_lanes, 1 << (self.elements.bit_length() - 1))
 
-        def vector(at: Index) -> None:
+        def vector(at: Index) -> ir.Value:
             values = [emit.load(source, at, lanes) for source in (lhs, rhs)]
-            emit.store(self.isa.apply_affine(values, self.affine, self.clamp), output, at)
+            return self.isa.apply_affine(values, self.affine, self.clamp)
 
         whole = self.elements // lanes * lanes
-        emit.loop(0, whole, vector, step=lanes)
-        if whole != self.elements:
-            vector(self.elements - lanes)
+        last = vector(self.elements - lanes) if whole != self.elements else None
+        emit.loop(0, whole, lambda at: emit.store(vector(at), output, at), step=lanes)
+        if last is not None:
+            emit.store(last, output, self.elements - lanes)
