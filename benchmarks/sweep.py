@@ -28,7 +28,7 @@ from dtmm_mlir.passes.captured import Conv
 from dtmm_mlir.targets import TARGETS, Target, get_target
 
 DOCS = Path(__file__).parents[1] / "docs"
-SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95)
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 HOST_TURNS = 5
 
 

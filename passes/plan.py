@@ -35,10 +35,10 @@ from dtmm_mlir.targets import get_target
 
 Optimize = Literal["balanced", "speed", "size"]
 
-_ROW_BUFFER_BYTES = 15 << 10
+_ROW_BUFFER_BYTES = 14 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
 
-_BUFFER_BYTES = 16 << 10
+_BUFFER_BYTES = 15 << 10
 """Row buffer, sums and list of passes take no more than this together; where the row buffer alone would, sums and list
 take half of it."""
 
@@ -64,7 +64,7 @@ class PlanKernels(Pass):
 
     Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one,
     and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
-    ``rows`` fills a row buffer of 15 KiB, or what the sums leave of 16 KiB.
+    ``rows`` fills a row buffer of 14 KiB, or what the sums leave of 15 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
