@@ -17,6 +17,7 @@ from dtmm_mlir.dialect.ops import (
     CONV,
     MAX_POOL,
     PACKED_CONV,
+    AddView,
     Affine,
     ConvView,
     Geometry,
@@ -322,6 +323,12 @@ def _pool_shapes(op: ir.Operation) -> Findings:
         yield f"result must have shape {list(g.output_shape)}, not {ir.RankedTensorType(op.result.type).shape}"
 
 
+def _int8_clamp(op: ir.Operation) -> Findings:
+    clamp = AddView(op).clamp
+    if clamp is not None and not -128 <= clamp[0] <= clamp[1] <= 127:
+        yield f"clamp must be within i8, not {list(clamp)}"
+
+
 def _affine(op: ir.Operation) -> Findings:
     entries = {named.name: named.attr for named in ir.DictAttr(op.attributes["affine"])}
     wanted = {"multipliers": ir.DenseI32ArrayAttr, "offset": ir.IntegerAttr, "shift": ir.IntegerAttr}
@@ -359,7 +366,7 @@ _PACKED_RULES: tuple[Rule, ...] = (
 _RULES: Mapping[str, tuple[Rule, ...]] = {
     CONV: _CONV_RULES,
     PACKED_CONV: _PACKED_RULES,
-    ADD: (_int8_tensors, _equal_shapes, _affine, _clamp),
+    ADD: (_int8_tensors, _equal_shapes, _affine, _clamp, _int8_clamp),
     MAX_POOL: (_int8_tensors, _pool_window, _pool_shapes),
     AVG_POOL: (_int8_tensors, _pool_window, _pool_shapes, _affine),
 }

@@ -23,7 +23,6 @@ class AddKernel:
     def emit(self, lhs: ir.Value, rhs: ir.Value, output: ir.Value) -> None:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
         self.isa.begin()
-
         lanes = min(self.isa.affine_lanes, 1 << (self.elements.bit_length() - 1))
 
         def vector(at: Index) -> ir.Value:

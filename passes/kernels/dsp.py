@@ -67,9 +67,9 @@ class Dsp(Scalar):
     def max_lanes(self) -> int:
         return 4
 
-    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
         if lanes != 4:
-            return super().load_elements(source, at, lanes, alignment)
+            return super().load_elements(source, at, lanes)
         return emit.load_from(emit.pointer(source, at), emit.i32())
 
     def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:

@@ -309,14 +309,14 @@ class Isa:
         return self.lanes("i8")
 
     def apply_affine(self, integers: Sequence[ir.Value], affine: Affine, clamp: Clamp | None) -> ir.Value:
-        """The affine form of vectors of integers, clamped, as a vector of i8."""
+        """The affine form of vectors of integers, clamped within i8, as a vector of i8."""
         type = emit.vector_type(ir.VectorType(integers[0].type).shape[0], emit.i32())
         sums = emit.splat(affine.offset, type)
         for multiplier, value in zip(affine.multipliers, integers, strict=True):
             wide = value if value.type == type else arith.extsi(type, value)
             sums = arith.addi(sums, arith.muli(wide, emit.splat(multiplier, type)))
         value = arith.shrsi(sums, emit.splat(affine.shift, type))
-        low, high = within_int8(clamp)
+        low, high = clamp or (-128, 127)
         value = arith.minsi(arith.maxsi(value, emit.splat(low, type)), emit.splat(high, type))
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
 
@@ -330,8 +330,8 @@ class Isa:
         """Elements of i8 that ``maximum`` compares at once."""
         return self.vector_bytes
 
-    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
-        """``lanes`` neighbouring i8, at a multiple of ``alignment`` bytes, in the form that ``maximum`` compares."""
+    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
+        """``lanes`` neighbouring i8 in the form that ``maximum`` compares."""
         return emit.load(source, at, lanes)
 
     def maximum(self, a: ir.Value, b: ir.Value, lanes: int) -> ir.Value:
@@ -370,11 +370,6 @@ class Isa:
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
         one = emit.splat(1, narrow)
         return arith.shrsi(arith.addi(arith.shrsi(value, shift), one), one)
-
-
-def within_int8(clamp: Clamp | None) -> tuple[int, int]:
-    """The limits of an i8 result."""
-    return (-128, 127) if clamp is None else (max(int(clamp[0]), -128), min(int(clamp[1]), 127))
 
 
 def is_rectified(rescale: Rescale, clamp: Clamp) -> bool:

@@ -12,16 +12,7 @@ from dtmm_mlir.dialect.ops import Affine, Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels import mve_input_stationary as stationary
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import (
-    Isa,
-    Prepared,
-    Requantization,
-    Results,
-    Stored,
-    is_far,
-    is_rectified,
-    within_int8,
-)
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, Stored, is_far, is_rectified
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
@@ -216,11 +207,8 @@ class Mve(Isa):
             return vector.BitCastOp(type, emit.intrinsic(bytes, name, low, value, zero, zero, zero)).result
         return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
 
-    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
-        if lanes < 16:
-            return emit.load_first(source, at, lanes, 16)
-        type = emit.vector_type(16, ir.IntegerType.get_signless(8))
-        return emit.load_from(emit.pointer(source, at), type, alignment)  # words have farther offsets
+    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
+        return emit.load_first(source, at, lanes, 16)
 
     def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:
         emit.store_first(values, target, at, lanes)
@@ -245,7 +233,7 @@ class Mve(Isa):
             value = _narrow_half("v8i16.v4i32", value, sums, affine.shift - last, top)
         bytes = emit.vector_type(16, ir.IntegerType.get_signless(8))
         value = _narrow_half("v16i8.v8i16", vector.BitCastOp(bytes, value).result, value, last, 0)
-        low, high = within_int8(clamp)
+        low, high = clamp or (-128, 127)
         if low > -128:
             value = arith.maxsi(value, emit.splat(low, bytes))
         if high < 127:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from math import gcd
 
 from iree.compiler import ir
 from iree.compiler.dialects import arith
@@ -19,8 +18,6 @@ _UNROLLED = 9
 
 _UNROLLED_CHANNELS = 24
 """Vectors that straight-line code reads for all channels of a window; more take turns of a loop."""
-
-_WORD = 4
 
 _MOST_IN_16_BITS = 256
 """Elements of i8 whose sum always fits into i16."""
@@ -133,7 +130,7 @@ class MaxPoolKernel(PoolKernel):
         return self.isa.max_lanes
 
     def _load(self, at: Index) -> ir.Value:
-        return self.isa.load_elements(self.source, at, self.lanes, gcd(self.geometry.c, _WORD))
+        return self.isa.load_elements(self.source, at, self.lanes)
 
     def _begin(self, first: ir.Value, again: bool) -> ir.Value:
         return first

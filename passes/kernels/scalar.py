@@ -37,9 +37,9 @@ class Scalar(Isa):
     def max_lanes(self) -> int:
         return 1
 
-    def load_elements(self, source: ir.Value, at: Index, lanes: int, alignment: int) -> ir.Value:
+    def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
         if lanes > 1:
-            return super().load_elements(source, at, lanes, alignment)
+            return super().load_elements(source, at, lanes)
         return arith.extsi(emit.i32(), emit.load_scalar(source, at))  # LLVM compares i8 of a loop as unsigned on RISC-V
 
     def store_elements(self, values: ir.Value, target: ir.Value, at: Index, lanes: int) -> None:

@@ -122,6 +122,7 @@ ADD_ERRORS = [
     ("shift = 8", "shift = 25", "affine's shift must be within 2 to 24, not 25"),
     ("[-128 : i32, 127 : i32]", "[3 : i32, 2 : i32]", "clamp's min 3 is greater than its max 2"),
     ("[-128 : i32, 127 : i32]", "[0.0 : f32, 6.0 : f32]", "clamp must be [min, max] as i32 numbers"),
+    ("[-128 : i32, 127 : i32]", "[0 : i32, 128 : i32]", "clamp must be within i8, not [0, 128]"),
 ]
 
 POOLS = """
