@@ -7,13 +7,13 @@ from typing import Literal
 
 from iree.compiler import ir
 
-Kernel = Literal["table", "input_stationary", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "depthwise")
+Kernel = Literal["table", "input_stationary", "pixel_lanes", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "pixel_lanes", "depthwise")
 
 
 _LIMITS = {
     "pixels": (1, 8),
-    "filters": (1, 4),
+    "filters": (1, 8),
     "joined": (0, None),
     "dense": (0, 1),
     "skip_padding": (0, 1),

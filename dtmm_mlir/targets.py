@@ -55,8 +55,8 @@ class Target:
         cpu_features: LLVM's names of extensions that ``cpu`` does not imply.
         abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``avx2`` or
-            ``generic``.
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``avx2``,
+            ``avx512vnni`` or ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
         cross_prefix: prefix of the GNU cross tools (``arm-none-eabi-``); ``None`` for the host.
@@ -104,10 +104,15 @@ class Target:
         ]
 
 
-def _has_avx2() -> bool:
-    """Whether this machine's processor has x86's AVX2."""
+def _host_isa() -> str:
+    """The kernels that suit this machine's processor best."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx2" in cpuinfo.read_text().split()
+    features = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    needed = {
+        "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+        "avx2": {"avx2"},
+    }
+    return next((isa for isa, those in needed.items() if those <= features), "generic")
 
 
 HOST = Target(
@@ -115,7 +120,7 @@ HOST = Target(
     triple=None,
     cpu="host",
     float_abi=None,
-    isa="avx2" if _has_avx2() else "generic",
+    isa=_host_isa(),
     vector_bytes=16,
     index_bits=64,
 )

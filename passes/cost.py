@@ -14,7 +14,9 @@ from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.input_stationary import passes, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, UNROLLED, WORD, Finish
+from dtmm_mlir.passes.kernels.mve_input_stationary import UNROLLED, WORD, Finish
+from dtmm_mlir.passes.kernels.planes import PlaneLayout
+from dtmm_mlir.passes.kernels.quads import LANES, QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout
 from dtmm_mlir.passes.runs import cover
 
@@ -55,12 +57,12 @@ def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
 
 
 def estimate(conv: Convolution, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
-    """Instructions of a convolution under a plan of the ``table`` or ``input_stationary`` kernel."""
+    """Instructions of a convolution under a plan of any kernel but ``depthwise``."""
     return sum(costs[name] * count for name, count in counts(conv, plan, isa).items())
 
 
 def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    """How often the ``table`` or ``input_stationary`` kernel does what.
+    """How often the kernel of a plan does what; of any but ``depthwise``.
 
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
@@ -71,10 +73,14 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         requantizations of four pixels; ``few_results``: of fewer; ``pixel_block``: blocks of pixels; ``row``: output
         rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
         ``copied_pixel``: pixels copied one by one; ``call``: one; ``passes``: instructions of the ``input_stationary``
-        kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels.
+        kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels. Of the
+        ``pixel_lanes`` kernel, ``lanes_loaded``, ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of
+        pixels loaded, multiplied by a quad of weights, requantized, and written to planes; ``lanes_run``: runs walked.
     """
     if plan.kernel == "input_stationary":
         return _stationary_counts(conv, plan, isa)
+    if plan.kernel == "pixel_lanes":
+        return _lanes_counts(conv, plan)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     kept = _blocks(conv, plan)
@@ -110,9 +116,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
-        "passes": 0,
-        "listed": 0,
-        "stationary_block": 0,
+        **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
         **_row_buffer(conv, plan, isa, whole * lanes),
     }
 
@@ -121,6 +125,29 @@ _TABLE_ONLY = (
     "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "own_block", "block",
     "finished", "filter", "results", "few_results", "pixel_block",
 )  # fmt: skip
+
+_STATIONARY_ONLY = ("passes", "listed", "stationary_block")
+_LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
+_BUFFER_ONLY = ("row", "copied", "copied_pixel", "moved")
+
+
+def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
+    g = conv.geometry
+    layout = PlaneLayout(g, min(plan.rows, g.oh))
+    refills = g.n * -(-g.oh // layout.rows)
+    vectors = min(plan.pixels, layout.pixels // LANES)
+    blocks = refills * -(-layout.pixels // (vectors * LANES))
+    runs = blocks * _runs(_blocks(conv, plan), 1)
+    loaded = runs * layout.quads * vectors
+    rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
+    return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
+        "call": 1,
+        "lanes_loaded": loaded,
+        "lanes_multiplied": loaded * plan.filters,
+        "lanes_run": runs,
+        "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
+        "lanes_copied": refills * rows * -(-g.ow // LANES),
+    }
 
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
@@ -131,7 +158,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     kernel = passes(plan, layout)
     finish = Finish(kernel.pixels, "double", 1)
     blocks = g.n * (g.oh // plan.pixel_rows) * -(-g.ow // plan.pixels)
-    return dict.fromkeys(_TABLE_ONLY, 0) | {
+    return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
         "passes": blocks * (kernel.instructions(filterlets) + finish.instructions(g.f)),
@@ -181,12 +208,14 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 
 
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
-    """Bytes of the weights and offsets of a plan of the ``table`` or ``input_stationary`` kernel."""
+    """Bytes of the weights and offsets of a plan of any kernel but ``depthwise``."""
     if plan.kernel == "input_stationary":
         positions = int(conv.kept.any(axis=0).sum())
         return int(conv.kept.sum()) * (_stored_channels(conv) + 2) + 4 * positions
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
+    if plan.kernel == "pixel_lanes":
+        return runs * (plan.filters * -(-channels // QUAD) * QUAD + 4)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)

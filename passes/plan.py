@@ -17,7 +17,8 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, scratch_bytes, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
+from dtmm_mlir.passes.kernels.planes import PlaneLayout
+from dtmm_mlir.passes.kernels.quads import LANES, QUAD
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
 from dtmm_mlir.targets import get_target
@@ -29,6 +30,12 @@ _ROW_BUFFER_BYTES = 15 << 10
 
 _BUFFER_BYTES = 16 << 10
 """Row buffer, sums and list of passes take no more than this together, half of it sums and list."""
+
+_PLANE_BYTES = 1 << 20
+"""The planes of the ``pixel_lanes`` kernel take about no more than this."""
+
+_LANES_SUMS = 16
+"""Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 900, "size": 90}
 """Instructions, about, of straight-line code."""
@@ -46,7 +53,7 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one,
+    Depthwise convolutions get the ``depthwise`` kernel, all others one of the other kernels. Which one,
     and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
     ``rows`` fills a row buffer of 15 KiB, or what the sums leave of 16 KiB.
 
@@ -111,7 +118,7 @@ def may_skip(conv: Convolution, isa: Isa) -> bool:
 
 
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
-    """The plans of the ``table`` kernel whose sums stay in registers, and those of ``input_stationary``."""
+    """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
@@ -125,7 +132,21 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
                 for dense in (0, 1):
                     plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled))
-    return plans + list(_input_stationary(conv, isa))
+    return plans + list(_input_stationary(conv, isa)) + list(_pixel_lanes(conv, isa))
+
+
+def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
+    """The plans of that kernel whose sums stay in registers."""
+    g = conv.geometry
+    if not isa.pixel_lanes or conv.element_type != "i8" or g.groups > 1:
+        return
+    pixel_bytes = len(PlaneLayout(g, 1).row_phases) * g.kw * -(-g.c // QUAD) * QUAD
+    rows = min(g.oh, max(-(-LANES // g.ow), _PLANE_BYTES // (g.ow * pixel_bytes)))
+    vectors = rows * g.ow // LANES
+    for pixels, filters in product(range(1, min(8, vectors) + 1), range(1, min(8, g.f) + 1)):
+        if pixels * filters <= _LANES_SUMS:
+            for dense in (0, 1):
+                yield Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
 
 
 def _input_stationary(conv: Convolution, isa: Isa) -> Iterator[Plan]:

@@ -12,7 +12,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
+from dtmm_mlir.passes.kernels.conv import Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Results
 
@@ -46,7 +46,7 @@ class Cursor:
         return [self.weights, self.offsets, self.parameters, self.output]
 
 
-class FilterKernel(ConvKernel):
+class FilterKernel(WindowKernel):
     """Block of filters after block of filters, each a walk over its runs: vectors lie along the channels.
 
     The last block overlaps the one before where the filters do not divide.

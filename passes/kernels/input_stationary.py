@@ -14,7 +14,7 @@ from iree.compiler.dialects import arith, llvm
 
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
+from dtmm_mlir.passes.kernels.conv import Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, UNROLLED, WORD, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
@@ -31,7 +31,7 @@ def stored_sums(pixels: int) -> int:
     return -(-pixels // _RESULTS) * _RESULTS * WORD
 
 
-class InputStationaryKernel(ConvKernel):
+class InputStationaryKernel(WindowKernel):
     """Kernel position after kernel position, each with all filters that keep it; sums are in memory between them."""
 
     def _layout(self) -> RowLayout:

@@ -71,6 +71,8 @@ class Isa:
     """Whether a sum of i8 products that begins with its first one takes no instruction to begin."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
+    pixel_lanes = False
+    """Whether there are ``multiply_quads`` and ``narrow_quads``."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None
@@ -233,6 +235,19 @@ class Isa:
         """Requantizes sums in memory, stores the results, and leaves the biases there; whether it can."""
         return False
 
+    def multiply_quads(self, sums: ir.Value, pixels: ir.Value, weights: ir.Value) -> ir.Value:
+        """``sums + pixels . weights``, wrapping: i32x16 of 16 pixels, each plus the four products of a quad.
+
+        Args:
+            pixels: i8x64, unsigned.
+            weights: i32, four i8 in it, for all pixels.
+        """
+        raise NotImplementedError
+
+    def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
+        """What ``scale`` returned for 16 pixels of four filters as i32x16, each lane a pixel's four i8."""
+        raise NotImplementedError
+
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""
         element = ir.VectorType(sums.type).element_type
@@ -292,6 +307,11 @@ class Isa:
         if rescale.rounding == "double":
             product = arith.addi(product, emit.splat(1 << 30, wide))
         value = arith.trunci(narrow, arith.shrui(product, emit.splat(31, wide)))
+        return self.shift_far(value, by, rescale)
+
+    def shift_far(self, value: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
+        """The rest of ``_scale_far``, from the upper half of twice the product on."""
+        narrow = ir.VectorType(value.type)
         if rescale.rounding == "double" and not by.rectified:
             value = arith.addi(value, arith.shrsi(value, emit.splat(31, narrow)))
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
