@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import dtmm_mlir
+from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.targets import HOST, TARGETS
 from tests.kernels.cases import BATCHES, OF_TARGET
-from tests.kernels.convolutions import Case, Sample, build_module
+from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
 F32_TOLERANCE = 1e-5
 """Relative to the largest result: f32 sums in another order than the reference's f64 ones."""
@@ -25,20 +26,33 @@ def test_equals_reference(batch: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", OF_TARGET)
 def test_what_only_one_target_computes_equals_reference(target: str) -> None:
+    if not OF_TARGET[target]:
+        pytest.skip(f"the {HOST.isa} kernels have nothing that others have not")
     check(OF_TARGET[target], target)
 
 
-@pytest.mark.parametrize("target", ["host", "cortex-m4"])
-def test_kernel_of_another_instruction_set_is_refused(target: str) -> None:
-    module = build_module([Sample.of(OF_TARGET["cortex-m55"][0])])
-    with pytest.raises(DtmmError, match="input_stationary kernel, which there is for cortex-m55 only"):
+@pytest.mark.parametrize(
+    ("target", "kernel", "where"),
+    [
+        ("host", "input_stationary", "for cortex-m55"),
+        ("cortex-m4", "input_stationary", "for cortex-m55"),
+        ("cortex-m55", "pixel_lanes", "for hosts with AVX512-VNNI"),
+        ("generic", "pixel_lanes", "for hosts with AVX512-VNNI"),
+    ],
+)
+def test_kernel_of_another_instruction_set_is_refused(target: str, kernel: Kernel, where: str) -> None:
+    module = build_module([Sample.of(Case(geometry(4, 4, 16, 5), plan=Plan(kernel, 1, 1, 1, 4)))])
+    with pytest.raises(DtmmError, match=f"{kernel} kernel, which there is {where} only"):
         dtmm_mlir.compile(module, target=target)
 
 
 @pytest.mark.parametrize("batch", ["plans", "rescale", "depthwise", "f32"])
-def test_portable_kernels_equal_reference(batch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels for hosts without a named instruction set."""
-    monkeypatch.setitem(TARGETS, "host", replace(HOST, isa="generic"))
+@pytest.mark.parametrize("isa", ["generic", "avx2"])
+def test_kernels_for_other_hosts_equal_reference(isa: str, batch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels for hosts without a named instruction set, and for those with a lesser one than this."""
+    if isa == "avx2" and HOST.isa == "generic":
+        pytest.skip("needs a host with AVX2")
+    monkeypatch.setitem(TARGETS, "host", replace(HOST, isa=isa))
     check(BATCHES[batch], "host")
 
 
