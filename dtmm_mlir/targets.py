@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,6 +129,9 @@ HOST = Target(
 GENERIC = replace(HOST, name="generic", cpu="generic", isa="generic")
 """This machine's architecture, with the instructions that all its processors have."""
 
+X86_64_V3 = replace(HOST, name="x86-64-v3", cpu="x86-64-v3", isa="avx2")
+"""Processors of PCs and servers since 2013 or so; only where the compiler runs on one of that architecture."""
+
 CORTEX_M55 = Target(
     name="cortex-m55",
     triple="thumbv8.1m.main-none-unknown-eabihf",
@@ -201,9 +205,22 @@ RISCV32 = Target(
     ),
 )
 
+_X86_64 = (X86_64_V3,) if platform.machine() in ("x86_64", "AMD64") else ()
+
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (HOST, GENERIC, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS, RISCV32)
+    for target in (
+        HOST,
+        GENERIC,
+        *_X86_64,
+        CORTEX_M55,
+        CORTEX_M33,
+        CORTEX_M7,
+        CORTEX_M4,
+        CORTEX_M3,
+        CORTEX_M0PLUS,
+        RISCV32,
+    )
 }
 
 

@@ -68,6 +68,7 @@ class ConvKernel:
 
     @property
     def offsets(self) -> np.ndarray:
+        """i16 or i32: where each run's inputs are."""
         raise NotImplementedError
 
     @property

@@ -80,6 +80,13 @@ CONV_ERRORS = [
         "takes filters and run_width",
     ),
     ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
+    ('kernel = "table"', 'kernel = "pixel_lanes", joined = 4 : i64', "which takes the table kernel"),
+    ('kernel = "table"', 'kernel = "pixel_lanes"', "takes at least 16 output pixels, which 2 rows of 5 are not"),
+    (
+        'kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64',
+        'kernel = "pixel_lanes", pixels = 4 : i64, rows = 5 : i64, run_width = 2 : i64',
+        "one group and a run_width of 1",
+    ),
 ]
 
 PACKED_ERRORS = [

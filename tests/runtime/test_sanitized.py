@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 MCUS = [target for target in TARGETS.values() if target.board is not None]
 X86 = Target("x86", "x86_64-unknown-linux-gnu", "x86-64", "hard", "generic", 16, 64)
 CPUS = {"generic": "x86-64", "avx2": "x86-64-v3", "avx512vnni": "cascadelake"}
+"""By instruction set, each with all of those before it."""
 MISUSE = {
     "small": "the arena is too small",
     "empty": "the arena is too small",
@@ -42,7 +43,7 @@ MISUSE = {
 }
 
 
-@pytest.fixture(scope="module", params=["generic", HOST.isa] if HOST.isa != "generic" else ["generic"])
+@pytest.fixture(scope="module", params=list(CPUS)[: list(CPUS).index(HOST.isa) + 1])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Realized]]:
     """A folder with the C and the kernels of some networks, the kernels with AddressSanitizer's checks."""
     folder = tmp_path_factory.mktemp("sanitized")
