@@ -72,7 +72,7 @@ class Isa:
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
     pixel_lanes = False
-    """Whether there are ``multiply_quads`` and ``narrow_quads``."""
+    """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None
@@ -244,8 +244,21 @@ class Isa:
         """
         raise NotImplementedError
 
+    def scale_pixels(self, sums: ir.Value, scale: ir.Value, rescale: Rescale, rectified: bool) -> ir.Value:
+        """i32x16 of one filter -> i32x16: TOSA's rescale before the zero point, saturated to i16 or more.
+
+        Args:
+            scale: address of the filter's row of ``pixel_scales``.
+            rectified: see ``Requantization``.
+        """
+        raise NotImplementedError
+
+    def pixel_scales(self, rescale: Rescale) -> np.ndarray:
+        """[F, words] i32: what ``scale_pixels`` wants of each filter."""
+        raise NotImplementedError
+
     def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
-        """What ``scale`` returned for 16 pixels of four filters as i32x16, each lane a pixel's four i8."""
+        """What ``scale_pixels`` returned for four filters as i32x16: each lane has a pixel's four i8."""
         raise NotImplementedError
 
     def total(self, sums: ir.Value) -> ir.Value:
@@ -307,11 +320,6 @@ class Isa:
         if rescale.rounding == "double":
             product = arith.addi(product, emit.splat(1 << 30, wide))
         value = arith.trunci(narrow, arith.shrui(product, emit.splat(31, wide)))
-        return self.shift_far(value, by, rescale)
-
-    def shift_far(self, value: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
-        """The rest of ``_scale_far``, from the upper half of twice the product on."""
-        narrow = ir.VectorType(value.type)
         if rescale.rounding == "double" and not by.rectified:
             value = arith.addi(value, arith.shrsi(value, emit.splat(31, narrow)))
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)

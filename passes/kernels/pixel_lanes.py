@@ -17,12 +17,9 @@ from dtmm_mlir.dialect.ops import PackedConvView
 from dtmm_mlir.passes.kernels import emit, quads
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.isa import Isa, is_rectified
 from dtmm_mlir.passes.kernels.planes import PlaneLayout, Planes
 from dtmm_mlir.passes.kernels.quads import CHANNELS, LANES, QUAD
-
-_PARAMETERS = 4
-"""Words per filter: bias, multiplier, shift, and one that keeps them aligned."""
 
 _WORD = 4
 """Bytes of a parameter, and of a sum."""
@@ -73,11 +70,11 @@ class PixelLanesKernel(ConvKernel):
 
     @property
     def parameters(self) -> np.ndarray:
-        """[F, 4] i32, F filled up to whole quads: bias of sums over unsigned inputs, multiplier, shift, and zero."""
-        table = np.ascontiguousarray(super().parameters.T)
-        table[:, 0] -= (128 * self._weight_sums).astype(np.int32)
-        table[:, 3] = 0
-        return np.pad(table, ((0, -len(table) % QUAD), (0, 0)))
+        """i32: [F] biases of sums over unsigned inputs, then [F, words] scales; F is filled up to whole quads."""
+        biases = self.conv.bias - (128 * self._weight_sums).astype(np.int32)
+        scales = self.isa.pixel_scales(self.rescale) if self.rescale else np.zeros((len(biases), 0), np.int32)
+        tables = (np.pad(table, [(0, -len(table) % QUAD), (0, 0)]) for table in (biases[:, None], scales))
+        return np.concatenate([table.reshape(-1) for table in tables])
 
     @property
     def _weight_sums(self) -> np.ndarray:
@@ -94,7 +91,12 @@ class PixelLanesKernel(ConvKernel):
     @property
     def buffer_size(self) -> int:
         """Bytes of the planes and of a block's sums: [F, vectors, 16] i32, F filled up to whole quads."""
-        return self.planes.size + -(-self.geometry.f // QUAD) * QUAD * self.vectors * _VECTOR
+        return self.planes.size + self._filled_up * self.vectors * _VECTOR
+
+    @property
+    def _filled_up(self) -> int:
+        """Filters, and as many more as fill up the last quad."""
+        return -(-self.geometry.f // QUAD) * QUAD
 
     def emit(
         self,
@@ -140,8 +142,7 @@ class PixelLanesKernel(ConvKernel):
         def block(b: Index, weights: ir.Value, table: ir.Value) -> list[ir.Value]:
             first = emit.minimum(emit.mul(b, filters), f - filters)
             count = arith.index_cast(ir.IndexType.get(), emit.load_from(table, emit.i32(), _WORD))
-            parameters = self._parameters_of(first)
-            biases = [self._bias(parameters, i) for i in range(filters)]
+            biases = [self._bias(emit.add(first, i)) for i in range(filters)]
             sums = [bias for bias in biases for _ in range(self.vectors)]
             sums += [emit.splat(0, quads.vector_of_quads())] * (len(sums) * (self._chains - 1))
             table = emit.advance(table, _WORD)
@@ -234,13 +235,16 @@ class PixelLanesKernel(ConvKernel):
     def _quad(self, first: Index, sums: ir.Value) -> ir.Value:
         """i8 results of four filters."""
         assert self.rescale
-        scaled = []
-        for i in range(QUAD):
-            parameters = self._parameters_of(emit.add(first, i))
-            multiplier, shift = (emit.load_from(emit.advance(parameters, k * _WORD), emit.i32(), _WORD) for k in (1, 2))
-            totals = self._sums_of(emit.add(first, i), sums)
-            scaled.append(self.isa.scale(totals, self._requantization(multiplier, shift), self.rescale))
+        scaled = [self._scaled(emit.add(first, i), sums) for i in range(QUAD)]
         return self.isa.narrow_quads(scaled, self.rescale, self.clamp or (-128, 127))
+
+    def _scaled(self, filter: Index, sums: ir.Value) -> ir.Value:
+        assert self.rescale
+        clamp = self.clamp or (-128, 127)
+        filters, words = self._filled_up, self.isa.pixel_scales(self.rescale).shape[1]
+        scale = emit.advance(self._parameters_at, emit.add(filters * _WORD, emit.mul(filter, words * _WORD)))
+        rectified = is_rectified(self.rescale, clamp)
+        return self.isa.scale_pixels(self._sums_of(filter, sums), scale, self.rescale, rectified)
 
     def _clamped(self, sums: ir.Value) -> ir.Value:
         if self.clamp:
@@ -251,10 +255,7 @@ class PixelLanesKernel(ConvKernel):
     def _sums_of(self, filter: Index, sums: ir.Value) -> ir.Value:
         return emit.load_from(emit.advance(sums, emit.mul(filter, self.vectors * _VECTOR)), quads.vector_of_quads())
 
-    def _parameters_of(self, filter: Index) -> ir.Value:
-        return emit.advance(self._parameters_at, emit.mul(filter, _PARAMETERS * _WORD))
-
-    def _bias(self, parameters: ir.Value, filter: int) -> ir.Value:
-        """A vector of the bias of one filter of a block."""
-        bias = emit.load_from(emit.advance(parameters, filter * _PARAMETERS * _WORD), emit.i32(), _WORD)
+    def _bias(self, filter: Index) -> ir.Value:
+        """A vector of a filter's bias."""
+        bias = emit.load_from(emit.advance(self._parameters_at, emit.mul(filter, _WORD)), emit.i32(), _WORD)
         return emit.broadcast(bias, quads.vector_of_quads())
