@@ -120,7 +120,7 @@ class PixelLanesKernel(ConvKernel):
             self._pixel_blocks(planes.data, target)
 
         refills = -(-g.oh // self.planes.rows)
-        emit.loop(0, g.n, lambda n: emit.loop(0, refills, lambda b: refill(n, b)) and None)
+        emit.loop(0, g.n, lambda n: emit.loop(0, refills, lambda b: refill(n, b)))
 
     def _pixel_blocks(self, data: ir.Value, target: Index) -> None:
         """The last block overlaps the one before where the pixels do not divide."""

@@ -10,6 +10,7 @@ more than the input. Channels that only fill up the last quad hold anything; the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,8 +103,26 @@ class Planes:
         )
 
     def begin(self) -> None:
-        """Padding everywhere; refills leave what lies beside the rows alone."""
-        emit.loop(0, self.layout.size, lambda i: emit.store_to(self._padding, emit.advance(self.data, i)), step=_VECTOR)
+        """Padding beside the rows, which refills leave alone."""
+        layout, g = self.layout, self.layout.geometry
+        for kx in range(g.kw):
+            first = kx * g.dilations[1] - g.pads[2]  # what pixel 0 reads
+            left, right = -(-max(-first, 0) // g.strides[1]), max(-(-(g.w - first) // g.strides[1]), 0)
+            columns = {*range(0, min(left, g.ow), LANES), *range(right, g.ow, LANES)}
+            for start in (number * g.kw + kx for number in range(len(layout.row_phases))):
+                self._pad_columns(start * layout.plane, sorted(columns))
+
+    def _pad_columns(self, plane: int, columns: Sequence[int]) -> None:
+        """Padding at each of some columns, and at the 15 pixels behind it, which refills or these stores overwrite."""
+        layout = self.layout
+
+        def row(quad: Index, r: Index) -> None:
+            at = emit.add(plane, emit.add(emit.mul(quad, layout.pitch), emit.mul(r, layout.geometry.ow * QUAD)))
+            for x in columns:
+                self._put(self._padding, emit.advance(self.data, at), x, LANES)
+
+        if columns:
+            emit.loop(0, layout.quads, lambda quad: emit.loop(0, layout.plane_rows, lambda r: row(quad, r)))
 
     def refill(self, image: Index, first: Index) -> None:
         """What output rows from ``first`` on read of the image that begins at element ``image``."""
@@ -120,8 +139,6 @@ class Planes:
 
     def _pad_row(self, target: Index) -> None:
         layout, g = self.layout, self.layout.geometry
-        if layout.rows == g.oh:
-            return
 
         def quad(i: Index) -> None:
             start = emit.advance(self.data, emit.add(target, emit.mul(i, layout.pitch)))
@@ -150,23 +167,29 @@ class Planes:
         columns = min(-(-(g.w - phase) // g.strides[1]), g.ow + max(shifts.values()))
         if columns <= 0:
             return
-        valid = min(columns, LANES)
+        valid, step = min(columns, LANES), g.strides[1] * g.c
 
         def block(b: Index) -> None:
             column = emit.minimum(emit.mul(b, LANES), columns - valid)
-            at = emit.add(source, emit.mul(column, g.strides[1] * g.c))
+            at = emit.add(source, emit.mul(column, step))
+
+            def put(quad: Index, value: ir.Value) -> None:
+                for kx, shift in shifts.items():
+                    plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.pitch))
+                    start = emit.advance(self.data, emit.add(target, plane))
+                    self._put(value, start, emit.sub(column, shift), valid)
 
             def channels(i: Index, bytes: int = CHANNELS) -> None:
-                pixels = [emit.add(at, emit.add(emit.mul(i, CHANNELS), p * g.strides[1] * g.c)) for p in range(valid)]
-                vectors = quads.load(self.source, pixels, bytes)
-                for q, value in enumerate(vectors):
-                    quad = emit.add(emit.mul(i, CHANNELS // QUAD), q)
-                    for kx, shift in shifts.items():
-                        plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.pitch))
-                        start = emit.advance(self.data, emit.add(target, plane))
-                        self._put(value, start, emit.sub(column, shift), valid)
+                pixels = [emit.add(at, emit.add(emit.mul(i, CHANNELS), p * step)) for p in range(valid)]
+                before = CHANNELS if g.c >= CHANNELS else 0
+                for q, value in enumerate(quads.load(self.source, pixels, bytes, before)):
+                    put(emit.add(emit.mul(i, CHANNELS // QUAD), q), value)
 
-            emit.loop(0, g.c // CHANNELS, channels) if g.c >= CHANNELS else None
+            if step <= QUAD:
+                put(0, quads.load_dense(self.source, at, valid, step))
+                return
+            if g.c >= CHANNELS:
+                emit.loop(0, g.c // CHANNELS, channels)
             if g.c % CHANNELS:
                 channels(g.c // CHANNELS, g.c % CHANNELS)
 

@@ -19,27 +19,56 @@ QUAD = 4
 CHANNELS = 16
 """Bytes of a pixel that are loaded and stored at once."""
 
+_BYTES = LANES * QUAD
+"""Of a vector of quads."""
+
+_ANY = -1
+"""In the order of a shuffle: an element that does not matter."""
+
 
 def vector_of_quads() -> ir.VectorType:
     """``vector<16xi32>``: a quad of each pixel."""
     return emit.vector_type(LANES, emit.i32())
 
 
-def load(source: ir.Value, pixels: Sequence[Index], bytes: int) -> list[ir.Value]:
+def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0) -> list[ir.Value]:
     """Vectors of quads, as many as there are in ``bytes``, of up to 16 pixels; each byte is 128 more, unsigned.
 
     Args:
         source: flat memref of i8.
         pixels: where each one's bytes begin.
-        bytes: of each pixel, at most 16; no others are read.
+        bytes: of each pixel, at most 16.
+        before: bytes before those that may be read; none after them are.
     """
-    row = emit.vector_type(CHANNELS, ir.IntegerType.get_signless(8))
-    rows = [emit.load_first(emit.pointer(source, at), bytes, row) for at in pixels]
-    rows += [emit.splat(0, rows[0].type)] * (LANES - len(rows))
+    unwanted = CHANNELS - bytes if before >= CHANNELS - bytes else 0
+    row = emit.vector_type(CHANNELS, _i8())
+    rows = [emit.load_first(emit.pointer(source, emit.sub(at, unwanted)), bytes + unwanted, row) for at in pixels]
+    rows += [emit.splat(0, row)] * (LANES - len(rows))
     parts = [_concatenate([rows[QUAD * part + i] for part in range(QUAD)]) for i in range(QUAD)]
-    flip = emit.splat(-0x7F7F7F80, vector_of_quads())
-    parts = [arith.xori(vector.BitCastOp(vector_of_quads(), part).result, flip) for part in parts]
-    return transpose(parts)[: -(-bytes // QUAD)]
+    if unwanted:
+        order = [
+            r + i if i < CHANNELS else _ANY
+            for r in range(0, _BYTES, CHANNELS)
+            for i in range(unwanted, unwanted + CHANNELS)
+        ]
+        parts = [vector.ShuffleOp(part, part, order).result for part in parts]
+    return transpose([_unsigned(part) for part in parts])[: -(-bytes // QUAD)]
+
+
+def load_dense(source: ir.Value, at: Index, pixels: int, channels: int) -> ir.Value:
+    """One vector of quads as ``load`` makes it, of neighbouring pixels with at most four channels each."""
+    row = emit.load_first(emit.pointer(source, at), pixels * channels, emit.vector_type(_BYTES, _i8()))
+    order = [lane * channels + i if i < channels else _ANY for lane in range(LANES) for i in range(QUAD)]
+    return _unsigned(vector.ShuffleOp(row, row, order).result)
+
+
+def _unsigned(bytes: ir.Value) -> ir.Value:
+    """i8x64 as quads, each byte 128 more."""
+    return arith.xori(vector.BitCastOp(vector_of_quads(), bytes).result, emit.splat(-0x7F7F7F80, vector_of_quads()))
+
+
+def _i8() -> ir.Type:
+    return ir.IntegerType.get_signless(8)
 
 
 def store(values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int) -> None:
@@ -48,7 +77,7 @@ def store(values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int)
     Args:
         target: address of the first.
     """
-    type = emit.vector_type(QUAD * LANES, ir.IntegerType.get_signless(8))
+    type = emit.vector_type(_BYTES, _i8())
     for i, part in enumerate(transpose(values)):
         part = vector.BitCastOp(type, part).result
         for p in range(QUAD):
