@@ -56,7 +56,8 @@ class Timing:
         milliseconds: of one inference, the median over the turns.
         fastest: of the turns, in milliseconds.
         ratio: of our fastest turn to this engine's.
-        largest_difference: of an output from TFLite's reference kernels or, for a model made or pruned here, from stock IREE.
+        largest_difference: of an output from TFLite's reference kernels; for a model made or pruned here, from stock
+            IREE.
     """
 
     model: str

@@ -47,7 +47,8 @@ class Convolution(Protocol):
 def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     """Instructions of each thing that ``counts`` counts, and stock IREE's per multiplication.
 
-    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``.
+    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``; those of ``pixel_lanes`` kernels are times
+    on one machine (an Intel Xeon of family 6, model 207), in units of what the ``table`` kernel's estimates take there.
 
     Args:
         isa: one of the ``isa`` names of targets.
