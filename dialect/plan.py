@@ -32,7 +32,7 @@ class Plan:
             runs of a block of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and
             multiplies channel by channel.
         pixels: neighbouring output pixels computed together, 1 to 8; in the ``pixel_lanes`` kernel vectors of them.
-        filters: neighbouring filters computed together; they share their runs. 1 to 8.
+        filters: neighbouring filters computed together; they share their runs. 1 to 4, in ``pixel_lanes`` to 8.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
             FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives.
         rows: output rows computed per refill of the row buffer, or of the ``pixel_lanes`` kernel's planes.

@@ -175,6 +175,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield f"plan's run_width {plan.run_width} is wider than the {g.kh}x{g.kw} kernel"
     if plan.filters > g.f or (plan.filters > 1 and (g.groups > 1 or plan.kernel == "depthwise")):
         yield f"plan's filters = {plan.filters} does not fit {g.f} filters in {g.groups} group(s)"
+    if plan.filters > 4 and plan.kernel != "pixel_lanes":
+        yield f"plan has filters = {plan.filters}; more than 4 take the pixel_lanes kernel"
     if plan.joined:
         yield from _joined(plan, view)
     if plan.kernel == "input_stationary":

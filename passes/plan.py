@@ -18,7 +18,7 @@ from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.cost import Convolution, costs_of, estimate, scratch_bytes, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
-from dtmm_mlir.passes.kernels.quads import LANES, QUAD
+from dtmm_mlir.passes.kernels.quads import LANES
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
 from dtmm_mlir.targets import get_target
@@ -140,8 +140,11 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
     g = conv.geometry
     if not isa.pixel_lanes or conv.element_type != "i8" or g.groups > 1:
         return
-    pixel_bytes = len(PlaneLayout(g, 1).row_phases) * g.kw * -(-g.c // QUAD) * QUAD
-    rows = min(g.oh, max(-(-LANES // g.ow), _PLANE_BYTES // (g.ow * pixel_bytes)))
+    least = -(-LANES // g.ow)
+    row_bytes = PlaneLayout(g, 1).size // PlaneLayout(g, 1).plane_rows
+    if least > g.oh or least * row_bytes > _PLANE_BYTES:
+        return
+    rows = min(g.oh, _PLANE_BYTES // row_bytes)
     vectors = rows * g.ow // LANES
     for pixels, filters in product(range(1, min(8, vectors) + 1), range(1, min(8, g.f) + 1)):
         if pixels * filters <= _LANES_SUMS:

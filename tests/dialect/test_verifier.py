@@ -6,8 +6,10 @@ import pytest
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.dialect.verifier import verify
 from dtmm_mlir.passes.base import PassError
+from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
 CONV = """
 func.func @conv(%x: tensor<1x5x5x4xi8>, %dynamic: tensor<2x3x3x4xi8>) -> tensor<1x5x5x2xi8> {
@@ -74,6 +76,7 @@ CONV_ERRORS = [
     (", rows = 2 : i64", "", "missing or unknown fields: rows"),
     ("run_width = 1", "run_width = 4", "run_width 4 is wider than the 3x3 kernel"),
     ("filters = 1", "filters = 3", "filters = 3 does not fit 2 filters"),
+    ("filters = 1", "filters = 9", "plan has filters = 9, which is out of range"),
     (
         'filters = 1 : i64, kernel = "table"',
         'filters = 2 : i64, kernel = "input_stationary"',
@@ -140,6 +143,17 @@ def test_input_stationary_kernel_fits(channels: int, groups: int, element: str, 
         verify(module)
         return
     with pytest.raises(PassError, match=expected):
+        verify(module)
+
+
+@pytest.mark.parametrize("kernel", ["table", "pixel_lanes"])
+def test_many_filters_take_the_pixel_lanes_kernel(kernel: Kernel) -> None:
+    sample = Sample.of(Case(geometry(4, 4, 3, 8), plan=Plan(kernel, 1, 5, 1, 4)))
+    module = build_module([sample])
+    if kernel == "pixel_lanes":
+        verify(module)
+        return
+    with pytest.raises(PassError, match="plan has filters = 5; more than 4 take the pixel_lanes kernel"):
         verify(module)
 
 
