@@ -28,6 +28,9 @@ from dtmm_mlir.compiler import ir_after
 from dtmm_mlir.targets import HOST
 
 OURS, STOCK, LITERT = "dtmm-mlir", "IREE", "LiteRT"
+WITH_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
+WIDENED = "vgg11_widened"
+NAMES = [*record.NAMES, WIDENED] if WITH_LITERT else record.NAMES
 TURN_SECONDS = 0.05
 
 
@@ -52,8 +55,9 @@ class Timing:
     Attributes:
         milliseconds: of one inference, the median over the turns.
         fastest: of the turns, in milliseconds.
-        ratio: of our median to this one.
-        largest_difference: of an output from TFLite's reference kernels or, for a model pruned here, from stock IREE.
+        ratio: of our fastest turn to this engine's.
+        largest_difference: of an output from TFLite's reference kernels; for a model made or pruned here, from stock
+            IREE.
     """
 
     model: str
@@ -92,7 +96,7 @@ def litert_engine(model: bytes, x: np.ndarray) -> Engine:
     return Engine(LITERT, interpreter.invoke, lambda: interpreter.get_tensor(output))
 
 
-def engines(model: bytes, x: np.ndarray, folder: Path, with_litert: bool) -> list[Engine]:
+def engines(model: bytes, x: np.ndarray, folder: Path) -> list[Engine]:
     """All engines; ``folder`` must last as long as they do."""
     source = folder / "model.tflite"
     source.write_bytes(model)
@@ -104,7 +108,7 @@ def engines(model: bytes, x: np.ndarray, folder: Path, with_litert: bool) -> lis
         iree_engine(OURS, ours.dir / HOST_MODULE, entry, x),
         iree_engine(STOCK, folder / "stock.vmfb", entry, x),
     ]
-    return [*found, litert_engine(model, x)] if with_litert else found
+    return [*found, litert_engine(model, x)] if WITH_LITERT else found
 
 
 def take_turns(engines: list[Engine], turns: int) -> dict[str, list[float]]:
@@ -126,18 +130,28 @@ def seconds_of(engine: Engine, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def measure(name: str, pruned: float, turns: int, with_litert: bool) -> list[Timing]:
-    """Times ``name`` with ``pruned`` of its filterlets pruned on top; our output must be exact."""
-    model = (record.MODELS / f"{name}.tflite").read_bytes()
+def load(name: str) -> tuple[bytes, np.ndarray, np.ndarray | None]:
+    """A model, an input, and what TFLite's reference kernels make of it, where that is known."""
+    if name == WIDENED:
+        from widened import widened
+
+        x = np.random.default_rng(0).integers(-128, 128, (1, 32, 32, 32)).astype(np.int8)
+        return widened((record.MODELS / "vgg11_cifar10.tflite").read_bytes()), x, None
     data = np.load(record.MODELS / f"{name}.npz")
+    return (record.MODELS / f"{name}.tflite").read_bytes(), data["inputs"][0], data["expected"][0]
+
+
+def measure(name: str, pruned: float, turns: int) -> list[Timing]:
+    """Times ``name`` with ``pruned`` of its filterlets pruned on top; our output must be exact."""
+    model, x, expected = load(name)
     if pruned:
-        model = prune(model, pruned)
+        model, expected = prune(model, pruned), None
     with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
-        found = engines(model, data["inputs"][0], Path(folder), with_litert)
+        found = engines(model, x, Path(folder))
         for engine in found:
             engine.invoke()
         outputs = {engine.name: engine.output().astype(int) for engine in found}
-        expected = outputs[STOCK] if pruned else data["expected"][0].astype(int)
+        expected = outputs[STOCK] if expected is None else expected.astype(int)
         differences = {key: int(np.abs(output - expected).max()) for key, output in outputs.items()}
         if differences[OURS]:
             raise click.ClickException(f"{name}: wrong result, off by up to {differences[OURS]}.")
@@ -151,7 +165,7 @@ def measure(name: str, pruned: float, turns: int, with_litert: bool) -> list[Tim
             engine=key,
             milliseconds=value,
             fastest=1e3 * min(seconds[key]),
-            ratio=milliseconds[OURS] / value,
+            ratio=min(seconds[OURS]) / min(seconds[key]),
             largest_difference=differences[key],
         )
         for key, value in milliseconds.items()
@@ -174,7 +188,7 @@ def show(timings: list[Timing], console: Console) -> None:
 
 
 @click.command(help=__doc__)
-@click.option("--model", "models", multiple=True, type=click.Choice(record.NAMES), default=record.NAMES)
+@click.option("--model", "models", multiple=True, type=click.Choice(NAMES), default=NAMES)
 @click.option(
     "--pruned",
     "shares",
@@ -188,13 +202,12 @@ def show(timings: list[Timing], console: Console) -> None:
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 def main(models: tuple[str, ...], shares: tuple[float, ...], turns: int, file: Path | None) -> None:
     console = Console(width=120)
-    with_litert = importlib.util.find_spec("ai_edge_litert") is not None
-    if not with_litert:
+    if not WITH_LITERT:
         console.print("LiteRT is left out: the package ai-edge-litert is missing (extra 'bench').")
-    timings = [t for name in models for share in shares for t in measure(name, share, turns, with_litert)]
+    timings = [t for name in models for share in shares for t in measure(name, share, turns)]
     show(timings, console)
     if file:
-        versions = record.versions(["ai-edge-litert"] if with_litert else [])
+        versions = record.versions(["ai-edge-litert"] if WITH_LITERT else [])
         versions["processor"] = record.processor()
         record.write(file, versions, [asdict(timing) for timing in timings])
 

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from iree.compiler import ir
 
-Kernel = Literal["table", "input_stationary", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "depthwise")
+Kernel = Literal["table", "input_stationary", "pixel_lanes", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "pixel_lanes", "depthwise")
 
 
 _LIMITS = {
     "pixels": (1, 8),
-    "filters": (1, 4),
+    "filters": (1, 8),
     "joined": (0, None),
     "dense": (0, 1),
     "skip_padding": (0, 1),
@@ -30,13 +30,14 @@ class Plan:
 
     Attributes:
         kernel: ``table`` walks the runs of a block of filters; ``input_stationary`` walks the kernel positions, loads
-            the inputs there once, and multiplies them by all filters that keep the position; ``depthwise`` walks the
-            kernel positions and multiplies channel by channel.
-        pixels: neighbouring output pixels computed together, 1 to 8.
-        filters: neighbouring filters computed together; they share their runs. 1 to 4.
+            the inputs there once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the
+            runs of a block of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and
+            multiplies channel by channel.
+        pixels: neighbouring output pixels computed together, 1 to 8; in the ``pixel_lanes`` kernel vectors of them.
+        filters: neighbouring filters computed together; they share their runs. 1 to 4, in ``pixel_lanes`` to 8.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
             FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives.
-        rows: output rows computed per refill of the row buffer.
+        rows: output rows computed per refill of the row buffer, or of the ``pixel_lanes`` kernel's planes.
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
         dense: 1 where every run is stored, kept or not: all blocks then have the same runs.

@@ -191,13 +191,17 @@ def _plan(op: ir.Operation) -> Findings:
         yield f"plan's run_width {plan.run_width} is wider than the {g.kh}x{g.kw} kernel"
     if plan.filters > g.f or (plan.filters > 1 and (g.groups > 1 or plan.kernel == "depthwise")):
         yield f"plan's filters = {plan.filters} does not fit {g.f} filters in {g.groups} group(s)"
+    if plan.filters > 4 and plan.kernel != "pixel_lanes":
+        yield f"plan has filters = {plan.filters}; more than 4 take the pixel_lanes kernel"
     if plan.joined:
         yield from _joined(plan, view)
     if plan.masked and (plan.kernel != "table" or plan.dense or plan.skip_padding or g.groups > 1 or g.kh * g.kw > 16):
         yield "plan is masked, which takes the table kernel, one group, 16 positions, and no dense or skip_padding"
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
-    elif plan.pixel_rows > 1:
+    if plan.kernel == "pixel_lanes":
+        yield from _pixel_lanes(plan, view)
+    if plan.kernel != "input_stationary" and plan.pixel_rows > 1:
         yield f"plan has pixel_rows = {plan.pixel_rows}, which takes the input_stationary kernel"
 
 
@@ -232,6 +236,14 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     far = g.strides[1] * -(-g.c // 16) * 16 > 508 or g.strides[1] * plan.joined > 127
     if pixels * rows == 8 and (pixels == 1 or far):
         yield f"plan's input_stationary kernel takes at most 7 pixels of {g.c} channels at a stride of {g.strides[1]}"
+
+
+def _pixel_lanes(plan: Plan, view: ConvView | PackedConvView) -> Findings:
+    g = view.geometry
+    if view.element_type != "i8" or g.groups > 1 or plan.run_width > 1:
+        yield "plan names the pixel_lanes kernel, which takes i8, one group and a run_width of 1"
+    if min(plan.rows, g.oh) * g.ow < 16:
+        yield f"plan's pixel_lanes kernel takes at least 16 output pixels, which {plan.rows} rows of {g.ow} are not"
 
 
 # Rules for filterlet.conv_2d.

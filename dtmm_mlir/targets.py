@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,8 +56,8 @@ class Target:
         cpu_features: LLVM's names of extensions that ``cpu`` does not imply.
         abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``avx2`` or
-            ``generic``.
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``avx2``,
+            ``avx512vnni`` or ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
         cross_prefix: prefix of the GNU cross tools (``arm-none-eabi-``); ``None`` for the host.
@@ -104,10 +105,15 @@ class Target:
         ]
 
 
-def _has_avx2() -> bool:
-    """Whether this machine's processor has x86's AVX2."""
+def _host_isa() -> str:
+    """The kernels that suit this machine's processor best."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx2" in cpuinfo.read_text().split()
+    features = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    needed = {
+        "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+        "avx2": {"avx2"},
+    }
+    return next((isa for isa, those in needed.items() if those <= features), "generic")
 
 
 HOST = Target(
@@ -115,13 +121,16 @@ HOST = Target(
     triple=None,
     cpu="host",
     float_abi=None,
-    isa="avx2" if _has_avx2() else "generic",
+    isa=_host_isa(),
     vector_bytes=16,
     index_bits=64,
 )
 
 GENERIC = replace(HOST, name="generic", cpu="generic", isa="generic")
 """This machine's architecture, with the instructions that all its processors have."""
+
+X86_64_V3 = replace(HOST, name="x86-64-v3", cpu="x86-64-v3", isa="avx2")
+"""Processors of PCs and servers since 2013 or so; only where the compiler runs on one of that architecture."""
 
 CORTEX_M55 = Target(
     name="cortex-m55",
@@ -196,9 +205,22 @@ RISCV32 = Target(
     ),
 )
 
+_X86_64 = (X86_64_V3,) if platform.machine() in ("x86_64", "AMD64") else ()
+
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (HOST, GENERIC, CORTEX_M55, CORTEX_M33, CORTEX_M7, CORTEX_M4, CORTEX_M3, CORTEX_M0PLUS, RISCV32)
+    for target in (
+        HOST,
+        GENERIC,
+        *_X86_64,
+        CORTEX_M55,
+        CORTEX_M33,
+        CORTEX_M7,
+        CORTEX_M4,
+        CORTEX_M3,
+        CORTEX_M0PLUS,
+        RISCV32,
+    )
 }
 
 

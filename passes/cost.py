@@ -16,6 +16,9 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
+from dtmm_mlir.passes.kernels.planes import PlaneLayout
+from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
+from dtmm_mlir.passes.kernels.quads import QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
 from dtmm_mlir.passes.runs import cover
 
@@ -52,7 +55,8 @@ class Convolution(Protocol):
 def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     """Instructions of each thing that ``counts`` counts, and stock IREE's per multiplication.
 
-    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``.
+    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``; those of ``pixel_lanes`` kernels are times
+    on one machine (an Intel Xeon of family 6, model 207), in units of what the ``table`` kernel's estimates take there.
 
     Args:
         isa: one of the ``isa`` names of targets.
@@ -62,12 +66,12 @@ def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
 
 
 def estimate(conv: Convolution, plan: Plan, isa: Isa, costs: Mapping[str, float]) -> float:
-    """Instructions of a convolution under a plan of the ``table`` or ``input_stationary`` kernel."""
+    """Instructions of a convolution under a plan of any kernel but ``depthwise``."""
     return sum(costs[name] * count for name, count in counts(conv, plan, isa).items())
 
 
 def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    """How often the ``table`` or ``input_stationary`` kernel does what.
+    """How often the kernel of a plan does what; of any but ``depthwise``.
 
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
@@ -79,10 +83,14 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``constant``: filters of constant results, at each block of pixels; ``pixel_block``: blocks of pixels; ``row``:
         output rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
         ``copied_pixel``: pixels copied one by one; ``call``: one; ``passes``: instructions of the ``input_stationary``
-        kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels.
+        kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels. Of the
+        ``pixel_lanes`` kernel, ``lanes_loaded``, ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of
+        pixels loaded, multiplied by a quad of weights, requantized, and written to planes; ``lanes_run``: runs walked.
     """
     if plan.kernel == "input_stationary":
         return _stationary_counts(conv, plan, isa)
+    if plan.kernel == "pixel_lanes":
+        return _lanes_counts(conv, plan)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     kept = _blocks(conv, plan)
@@ -124,9 +132,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "constant": pixel_blocks * len(plan.uncomputed(computed, g.f)),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
-        "passes": 0,
-        "listed": 0,
-        "stationary_block": 0,
+        **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
         **_row_buffer(conv, plan, isa, whole * lanes),
     }
 
@@ -135,6 +141,30 @@ _TABLE_ONLY = (
     "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "masked_run",
     "own_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
 )  # fmt: skip
+
+_STATIONARY_ONLY = ("passes", "listed", "stationary_block")
+_LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
+_BUFFER_ONLY = ("row", "copied", "copied_pixel", "moved")
+
+
+def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
+    g = conv.geometry
+    layout = PlaneLayout(g, min(plan.rows, g.oh))
+    refills = g.n * -(-g.oh // layout.rows)
+    vectors = min(plan.pixels, layout.pixels // PIXELS)
+    blocks = refills * -(-layout.pixels // (vectors * PIXELS))
+    runs = blocks * _runs(_blocks(conv, plan), 1)
+    loaded = runs * layout.quads * vectors
+    rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
+    return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
+        "call": 1,
+        "lanes_loaded": loaded,
+        "lanes_multiplied": loaded * plan.filters,
+        "lanes_run": runs,
+        "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
+        "lanes_copied": refills * rows * -(-g.ow // PIXELS),
+        "constant": 0,
+    }
 
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
@@ -148,7 +178,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         for zone in schedule.zones
     ]
     blocks = g.n * (g.oh // plan.pixel_rows) * per_row
-    return dict.fromkeys(_TABLE_ONLY, 0) | {
+    return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(computed),
@@ -214,7 +244,7 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 
 
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
-    """Bytes of the weights and offsets of a plan of the ``table`` or ``input_stationary`` kernel."""
+    """Bytes of the weights and offsets of a plan of any kernel but ``depthwise``."""
     if plan.kernel == "input_stationary":
         alone, together = counts_of(conv.kept)
         some, joined = plan.joined < conv.geometry.c, plan.joined > 0
@@ -224,6 +254,8 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         return int(weights + behind + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = _runs(_blocks(conv, plan), plan.run_width)
+    if plan.kernel == "pixel_lanes":
+        return runs * (plan.filters * -(-channels // QUAD) * QUAD + 4)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)

@@ -28,6 +28,8 @@ from dtmm_mlir.passes.cost import (
 )
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
+from dtmm_mlir.passes.kernels.planes import PlaneLayout
+from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan_file import read_plans
@@ -41,6 +43,12 @@ _ROW_BUFFER_BYTES = 14 << 10
 _BUFFER_BYTES = 15 << 10
 """Row buffer, sums and list of passes take no more than this together; where the row buffer alone would, sums and list
 take half of it."""
+
+_PLANE_BYTES = 1 << 20
+"""The planes of the ``pixel_lanes`` kernel take about no more than this."""
+
+_LANES_SUMS = 16
+"""Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
 """Instructions, about, of straight-line code."""
@@ -62,7 +70,7 @@ class PlanKernels(Pass):
         "filterlet.conv_2d"(%x, %w, %b) {...}
         "filterlet.conv_2d"(%x, %w, %b) {..., plan = {kernel = "table", pixels = 4, filters = 2, run_width = 3, ...}}
 
-    Depthwise convolutions get the ``depthwise`` kernel, all others ``table`` or ``input_stationary``. Which one,
+    Depthwise convolutions get the ``depthwise`` kernel, all others one of the other kernels. Which one,
     and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
     ``rows`` fills a row buffer of 14 KiB, or what the sums leave of 15 KiB.
 
@@ -129,7 +137,7 @@ def _may_skip(conv: Convolution, isa: Isa) -> bool:
 
 
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
-    """The plans of the ``table`` kernel whose sums stay in registers, and those of ``input_stationary``."""
+    """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     same = bool((conv.kept == conv.kept[0]).all())
     plans = []
@@ -148,7 +156,24 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):
                     plans.append(masked)
-    return plans + list(_input_stationary(conv, isa, optimize))
+    return plans + list(_input_stationary(conv, isa, optimize)) + list(_pixel_lanes(conv, isa))
+
+
+def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
+    """The plans of that kernel whose sums stay in registers."""
+    g = conv.geometry
+    if not isa.pixel_lanes or conv.element_type != "i8" or g.groups > 1:
+        return
+    least = -(-PIXELS // g.ow)
+    row_bytes = PlaneLayout(g, 1).size // PlaneLayout(g, 1).plane_rows
+    if least > g.oh or least * row_bytes > _PLANE_BYTES:
+        return
+    rows = min(g.oh, _PLANE_BYTES // row_bytes)
+    vectors = rows * g.ow // PIXELS
+    for pixels, filters in product(range(1, min(8, vectors) + 1), range(1, min(8, g.f) + 1)):
+        if pixels * filters <= _LANES_SUMS:
+            for dense in (0, 1):
+                yield Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
 
 
 def _may_mask(conv: Convolution, plan: Plan, isa: Isa) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from iree.compiler import ir
 
 from dtmm_mlir.errors import DtmmError
-from dtmm_mlir.targets import GENERIC, HOST, TARGETS, Target, get_target
+from dtmm_mlir.targets import GENERIC, HOST, TARGETS, X86_64_V3, Target, get_target
 
 VARIABLE = "DTMM_MLIR_TARGET"
 
@@ -22,7 +22,8 @@ def find_target(module: ir.Module, flags: Sequence[str], chosen: str = "") -> Ta
     """The target ``chosen``, else that of the cpu which the module or the flags name.
 
     Without a cpu that dtmm-mlir knows it is what the environment variable ``DTMM_MLIR_TARGET`` names, then the host for
-    one whose features include AVX2 as the host's do, then ``generic``: as for ``iree-compile``, no cpu means any.
+    one whose features include those of its kernels, then ``x86-64-v3`` for one with AVX2, then ``generic``: as for
+    ``iree-compile``, no cpu means any.
 
     Args:
         module: may have ``hal.device.targets``.
@@ -50,7 +51,9 @@ def find_target(module: ir.Module, flags: Sequence[str], chosen: str = "") -> Ta
             return target
     if name:
         return get_target(name)
-    return HOST if has_isa else GENERIC
+    if has_isa:
+        return HOST
+    return X86_64_V3 if f"+{X86_64_V3.isa}" in features else GENERIC
 
 
 def parent_flags() -> list[str]:

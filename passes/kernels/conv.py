@@ -47,9 +47,10 @@ class ConvKernel:
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
       bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [filters, 4] for
-      ``input_stationary``; these two are followed by [constant filters, 2]: their result, and how far the next one's is
-    - rows: [buffer_size] the row buffer, where the layout needs one: i8 or f32, or i8 widened (``Isa.row_bytes``); and
-      what else the kernel works in
+      ``input_stationary`` and ``pixel_lanes``. In ``table`` and ``input_stationary`` [constant filters, 2] follow: their
+      result, and how far the next one's is
+    - rows: [buffer_size] the row buffer or planes, where the kernel needs them: i8 or f32, or i8 widened
+      (``Isa.row_bytes``); and what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32
     """
 
@@ -61,12 +62,6 @@ class ConvKernel:
         self.rescale: Rescale | None = conv.rescale
         self.clamp = _clamp(conv)
         self.length = conv.values.shape[1]
-        self.layout = self._layout()
-
-    # What the kernel is given.
-
-    def _layout(self) -> RowLayout:
-        raise NotImplementedError
 
     @property
     def row_type(self) -> ir.Type:
@@ -79,9 +74,8 @@ class ConvKernel:
 
     @property
     def offsets(self) -> np.ndarray:
-        """[runs] i16, or i32 where they do not fit: from a window's first pixel to each run."""
-        offsets = np.array([self.layout.offset(int(p)) for p in self.conv.positions], np.int32)
-        return offsets.astype(np.int16) if not offsets.size or offsets.max() < 1 << 15 else offsets
+        """i16 or i32: where each run's inputs are."""
+        raise NotImplementedError
 
     @property
     def parameters(self) -> np.ndarray:
@@ -97,7 +91,44 @@ class ConvKernel:
 
     @property
     def buffer_size(self) -> int:
-        """Elements of memory that the kernel works in, first of them the row buffer."""
+        """Elements of memory that the kernel works in, first of them the input as it wants it."""
+        raise NotImplementedError
+
+    def emit(
+        self,
+        source: ir.Value,
+        values: ir.Value,
+        offsets: ir.Value,
+        parameters: ir.Value,
+        rows: ir.Value | None,
+        output: ir.Value,
+    ) -> None:
+        """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
+        raise NotImplementedError
+
+    def _requantization(self, multiplier: ir.Value, shift: ir.Value, bounded: bool = False) -> Requantization:
+        rectified = self.rescale is not None and is_rectified(self.rescale, self.clamp or (-128, 127))
+        return Requantization(multiplier, shift, bounded, rectified)
+
+
+class WindowKernel(ConvKernel):
+    """Kernels that read windows of a row buffer, block of pixels after block of pixels."""
+
+    def __init__(self, conv: PackedConvView, isa: Isa) -> None:
+        super().__init__(conv, isa)
+        self.layout = self._layout()
+
+    def _layout(self) -> RowLayout:
+        raise NotImplementedError
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """[runs] i16, or i32 where they do not fit: from a window's first pixel to each run."""
+        offsets = np.array([self.layout.offset(int(p)) for p in self.conv.positions], np.int32)
+        return offsets.astype(np.int16) if not offsets.size or offsets.max() < 1 << 15 else offsets
+
+    @property
+    def buffer_size(self) -> int:
         return self.layout.size
 
     @property
@@ -125,8 +156,6 @@ class ConvKernel:
         results = np.clip(results, *(self.clamp or (-128, 127)))
         return np.concatenate([table.reshape(-1), np.stack([results, following], axis=1).reshape(-1)]).astype(np.int32)
 
-    # The loops.
-
     def emit(
         self,
         source: ir.Value,
@@ -136,7 +165,6 @@ class ConvKernel:
         rows: ir.Value | None,
         output: ir.Value,
     ) -> None:
-        """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
         g = self.geometry
         self.weights, self.offset_table, self.parameter_table, self.output = (
             values,
@@ -216,10 +244,6 @@ class ConvKernel:
 
     def _offset(self, run: Index) -> ir.Value:
         return arith.index_cast(ir.IndexType.get(), emit.load_scalar(self.offset_table, run))
-
-    def _requantization(self, multiplier: ir.Value, shift: ir.Value, bounded: bool = False) -> Requantization:
-        rectified = self.rescale is not None and is_rectified(self.rescale, self.clamp or (-128, 127))
-        return Requantization(multiplier, shift, bounded, rectified)
 
     def _finish(self, sums: ir.Value, bias: ir.Value, scale: Requantization) -> ir.Value:
         """Sums (vector of i32 or f32) to results: bias, rescale, clamp."""

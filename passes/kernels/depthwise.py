@@ -6,12 +6,12 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import ConvKernel, Window
+from dtmm_mlir.passes.kernels.conv import Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
 
-class DepthwiseKernel(ConvKernel):
+class DepthwiseKernel(WindowKernel):
     """Channel vector after channel vector, each a walk over the kernel positions that any channel keeps."""
 
     @property

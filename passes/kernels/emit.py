@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith, llvm, memref, scf, vector
 
@@ -222,6 +223,37 @@ def store_once(value: ir.Value, buffer: ir.Value, at: Index) -> None:
 def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
     """Stores ``value`` at ``address``, which is a multiple of ``alignment`` bytes."""
     llvm.StoreOp(value, address, alignment=alignment)
+
+
+def constant_vector(values: np.ndarray) -> ir.Value:
+    """A vector constant of booleans or integers."""
+    bits = 1 if values.dtype == bool else 8 * values.itemsize
+    type = vector_type(len(values), ir.IntegerType.get_signless(bits))
+    integers = [ir.IntegerAttr.get(type.element_type, int(value)) for value in values]
+    return arith.ConstantOp(type, ir.DenseElementsAttr.get(integers, type)).result
+
+
+def load_first_from(address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:
+    """The first ``count`` elements at an address, and zeros; no others are read."""
+    lanes = type.shape[0]
+    if count == lanes:
+        return load_from(address, type)
+    zero, mask = splat(0, type), constant_vector(np.arange(lanes) < count)
+    return llvm.MaskedLoadOp(type, address, mask, pass_thru=zero, alignment=1).result
+
+
+def store_first_to(value: ir.Value, address: ir.Value, count: int) -> None:
+    """Stores the first ``count`` elements of a vector, and no others."""
+    store_masked(value, address, np.arange(ir.VectorType(value.type).shape[0]) < count)
+
+
+def store_masked(value: ir.Value, address: ir.Value, mask: np.ndarray | ir.Value) -> None:
+    """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
+    if isinstance(mask, np.ndarray) and mask.all():
+        store_to(value, address)
+        return
+    mask = constant_vector(mask) if isinstance(mask, np.ndarray) else mask
+    llvm.MaskedStoreOp(value, address, mask, alignment=1)
 
 
 def opaque(value: ir.Value) -> ir.Value:

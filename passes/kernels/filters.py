@@ -12,7 +12,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, ConvKernel, Window
+from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Results
 
@@ -43,7 +43,7 @@ class Cursor:
         return [self.weights, self.offsets, self.parameters, self.output]
 
 
-class FilterKernel(ConvKernel):
+class FilterKernel(WindowKernel):
     """Block of filters after block of filters, each a walk over its runs: vectors lie along the channels.
 
     The last block overlaps the one before where the filters do not divide.

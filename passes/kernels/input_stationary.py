@@ -17,7 +17,7 @@ from iree.compiler.dialects import arith, llvm
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, ConvKernel, Window
+from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Passes
@@ -174,7 +174,7 @@ def counts_of(kept: np.ndarray) -> list[np.ndarray]:
     return [kept.sum(axis=0).reshape(-1), np.asarray(kept.any(axis=2)).sum(axis=0)]
 
 
-class InputStationaryKernel(ConvKernel):
+class InputStationaryKernel(WindowKernel):
     """Kernel position after kernel position, each with all filters that keep it; sums are in memory between them.
 
     Behind the row buffer lie the sums, of each zone a list of passes, and of each kind the addresses of sums.

@@ -96,6 +96,8 @@ class Isa:
     """Whether a part of a vector is loaded and stored as easily as the whole."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
+    pixel_lanes = False
+    """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None
@@ -266,6 +268,32 @@ class Isa:
             output: address of the first result of the first pixel.
         """
         return False
+
+    def multiply_quads(self, sums: ir.Value, pixels: ir.Value, weights: ir.Value) -> ir.Value:
+        """``sums + pixels . weights``, wrapping: i32x16 of 16 pixels, each plus the four products of a quad.
+
+        Args:
+            pixels: i8x64, unsigned.
+            weights: i32, four i8 in it, for all pixels.
+        """
+        raise NotImplementedError
+
+    def scale_pixels(self, sums: ir.Value, scale: ir.Value, rescale: Rescale, rectified: bool) -> ir.Value:
+        """i32x16 of one filter -> i32x16: TOSA's rescale before the zero point, saturated to i16 or more.
+
+        Args:
+            scale: address of the filter's row of ``pixel_scales``.
+            rectified: see ``Requantization``.
+        """
+        raise NotImplementedError
+
+    def pixel_scales(self, rescale: Rescale) -> np.ndarray:
+        """[F, words] i32: what ``scale_pixels`` wants of each filter."""
+        raise NotImplementedError
+
+    def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
+        """What ``scale_pixels`` returned for four filters as i32x16: each lane has a pixel's four i8."""
+        raise NotImplementedError
 
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""

@@ -8,12 +8,14 @@ from dtmm_mlir.dialect.ops import PackedConvView
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.kernels.avx2 import Avx2
+from dtmm_mlir.passes.kernels.avx512vnni import Avx512Vnni
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.input_stationary import InputStationaryKernel
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
+from dtmm_mlir.passes.kernels.pixel_lanes import PixelLanesKernel
 from dtmm_mlir.passes.kernels.scalar import Scalar
 from dtmm_mlir.passes.kernels.table import TableKernel
 from dtmm_mlir.passes.kernels.thumb1 import Thumb1
@@ -23,6 +25,7 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
     """The instruction set that a target's ``isa`` field names."""
     kinds: dict[str, Callable[[], Isa]] = {
         "avx2": Avx2,
+        "avx512vnni": Avx512Vnni,
         "mve": Mve,
         "dsp": Dsp,
         "scalar": Scalar,
@@ -33,11 +36,19 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
 
 def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
     """The kernel that the op's plan names; a ``PassError`` where ``isa`` does not have it."""
-    kinds = {"table": TableKernel, "input_stationary": InputStationaryKernel, "depthwise": DepthwiseKernel}
+    kinds: dict[str, type[ConvKernel]] = {
+        "table": TableKernel,
+        "input_stationary": InputStationaryKernel,
+        "pixel_lanes": PixelLanesKernel,
+        "depthwise": DepthwiseKernel,
+    }
     kernel = Plan.read(conv.op.attributes["plan"]).kernel
-    if kernel == "input_stationary" and not isa.stationary_inputs:
-        raise PassError(
-            conv.op,
-            "plan names the input_stationary kernel, which there is for cortex-m55 only; name another, or none.",
-        )
+    for name, there_is, where in (
+        ("input_stationary", isa.stationary_inputs, "for cortex-m55"),
+        ("pixel_lanes", isa.pixel_lanes, "for hosts with AVX512-VNNI"),
+    ):
+        if kernel == name and not there_is:
+            raise PassError(
+                conv.op, f"plan names the {name} kernel, which there is {where} only; name another, or none."
+            )
     return kinds[kernel](conv, isa)

@@ -6,8 +6,10 @@ import pytest
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.context import create_context
+from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.dialect.verifier import verify
 from dtmm_mlir.passes.base import PassError
+from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
 CONV = """
 func.func @conv(%x: tensor<1x5x5x4xi8>, %dynamic: tensor<2x3x3x4xi8>) -> tensor<1x5x5x2xi8> {
@@ -74,6 +76,7 @@ CONV_ERRORS = [
     (", rows = 2 : i64", "", "missing or unknown fields: rows"),
     ("run_width = 1", "run_width = 4", "run_width 4 is wider than the 3x3 kernel"),
     ("filters = 1", "filters = 3", "filters = 3 does not fit 2 filters"),
+    ("filters = 1", "filters = 9", "plan has filters = 9, which is out of range"),
     (
         'filters = 1 : i64, kernel = "table"',
         'filters = 2 : i64, kernel = "input_stationary"',
@@ -82,6 +85,13 @@ CONV_ERRORS = [
     ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
     ('kernel = "table"', 'kernel = "input_stationary", unrolled = 12 : i64', "unrolled = 12 must be a power of two"),
     ('kernel = "table"', 'kernel = "table", masked = 1 : i64, dense = 1 : i64', "no dense or skip_padding"),
+    ('kernel = "table"', 'kernel = "pixel_lanes", joined = 4 : i64', "which takes the table kernel"),
+    ('kernel = "table"', 'kernel = "pixel_lanes"', "takes at least 16 output pixels, which 2 rows of 5 are not"),
+    (
+        'kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64',
+        'kernel = "pixel_lanes", pixels = 4 : i64, rows = 5 : i64, run_width = 2 : i64',
+        "one group and a run_width of 1",
+    ),
 ]
 
 PACKED_ERRORS = [
@@ -193,6 +203,18 @@ def test_input_stationary_kernel_fits(channels: int, groups: int, element: str, 
         verify(module)
 
 
+@pytest.mark.parametrize("kernel", ["table", "pixel_lanes"])
+def test_many_filters_take_the_pixel_lanes_kernel(kernel: Kernel) -> None:
+    sample = Sample.of(Case(geometry(4, 4, 3, 8), plan=Plan(kernel, 1, 5, 1, 4)))
+    module = build_module([sample])
+    if kernel == "pixel_lanes":
+        verify(module)
+        return
+    with pytest.raises(PassError, match="plan has filters = 5; more than 4 take the pixel_lanes kernel"):
+        verify(module)
+
+
+@pytest.mark.parametrize("text", [CONV, PACKED], ids=["conv_2d", "packed_conv_2d"])
 @pytest.mark.parametrize("text", [CONV, PACKED, ADD, POOLS], ids=["conv_2d", "packed_conv_2d", "add", "pools"])
 def test_correct_ops_pass(text: str) -> None:
     verify(ir.Module.parse(text, create_context()))

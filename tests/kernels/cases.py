@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.targets import HOST
 from tests.kernels.convolutions import Case, geometry
 
 _CHANNELS = (1, 2, 3, 5, 8, 15, 16, 17, 20, 28, 31, 32, 33, 48, 63, 64, 70)
@@ -58,6 +59,52 @@ _INPUT_STATIONARY = [
     ),
     Case(geometry(6, 6, 20, 5), 0.6, seed=38, zero_point=0, plan=_stationary(6, 2, skip_padding=1)),
     Case(geometry(4, 4, 20, 5), 0.6, rescale="wide", clamp=True, seed=39, plan=_stationary(4, 2, 2, skip_padding=1)),
+]
+
+
+def _lanes(pixels: int, filters: int, rows: int, dense: int = 0) -> Plan:
+    return Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
+
+
+_PIXEL_LANES = [
+    Case(geometry(8, 8, 32, 32), 0.25, seed=1, plan=_lanes(4, 1, 8)),
+    Case(geometry(7, 9, 17, 5), 0.5, seed=2, plan=_lanes(3, 2, 7)),
+    Case(geometry(7, 9, 3, 20), 1.0, seed=3, plan=_lanes(1, 8, 2)),  # refills that overlap
+    Case(geometry(16, 16, 64, 33), 0.25, seed=4, plan=_lanes(8, 1, 5)),
+    Case(geometry(16, 5, 30, 31), 0.5, rescale="single", seed=5, plan=_lanes(2, 3, 16)),
+    Case(geometry(3, 70, 20, 6), 0.7, seed=6, plan=_lanes(4, 4, 1)),  # rows of several vectors
+    Case(geometry(2, 33, 16, 7, (1, 5), pads=(0, 0, 2, 2)), 0.7, seed=7, plan=_lanes(2, 4, 2)),
+    Case(geometry(9, 9, 35, 6, strides=(2, 2)), 0.5, seed=8, plan=_lanes(1, 6, 5)),
+    Case(geometry(20, 41, 8, 9, strides=(2, 2), pads=(0, 1, 0, 1)), 0.5, seed=9, plan=_lanes(2, 4, 3)),
+    Case(geometry(11, 40, 8, 9, 1, strides=(2, 2)), 0.8, seed=10, plan=_lanes(4, 4, 6)),
+    Case(
+        geometry(12, 12, 19, 6, strides=(3, 1), dilations=(1, 2), pads=(2, 0, 3, 1)), 0.6, seed=11, plan=_lanes(2, 2, 4)
+    ),
+    Case(
+        geometry(12, 12, 4, 6, 5, strides=(1, 3), dilations=(2, 1), pads=(4, 4, 1, 2)),
+        0.6,
+        seed=12,
+        plan=_lanes(1, 2, 4),
+    ),
+    Case(
+        geometry(9, 14, 12, 6, (5, 2), strides=(2, 1), dilations=(3, 5), pads=(6, 6, 9, 0)),
+        seed=13,
+        plan=_lanes(3, 2, 2),
+    ),
+    Case(geometry(5, 5, 300, 9, 1), 0.7, seed=14, plan=_lanes(1, 4, 5)),  # turns along the channels
+    Case(geometry(5, 5, 256, 9, 1), 0.7, seed=15, plan=_lanes(1, 3, 5, 1)),
+    Case(geometry(6, 6, 20, 70), 0.5, clamp=True, seed=16, plan=_lanes(2, 7, 6)),
+    Case(geometry(6, 6, 20, 7, n=3), 0.5, seed=17, plan=_lanes(2, 7, 3)),
+    Case(geometry(6, 6, 16, 3), 0.0, seed=18, plan=_lanes(2, 1, 6)),
+    Case(geometry(6, 6, 16, 9), 0.1, seed=19, plan=_lanes(2, 2, 6)),
+    Case(geometry(6, 6, 16, 9), 0.5, rescale="wide", clamp=True, seed=20, plan=_lanes(2, 2, 6)),
+    Case(geometry(6, 6, 7, 9), 0.5, rescale="none", seed=21, plan=_lanes(2, 2, 6)),
+    Case(geometry(6, 6, 7, 16, 1), 0.5, rescale="none", clamp=True, seed=22, plan=_lanes(1, 2, 6)),
+    Case(geometry(4, 4, 1, 64, 1), 0.7, rescale="extreme-double", seed=23, plan=_lanes(1, 4, 4)),
+    Case(geometry(4, 4, 1, 64, 1), 0.7, rescale="extreme-single", seed=24, plan=_lanes(1, 4, 4)),
+    Case(geometry(1, 16, 5, 1, 1), zero_point=-128, seed=25, plan=_lanes(8, 1, 1)),
+    Case(geometry(6, 4, 5, 2), zero_point=127, seed=26, plan=_lanes(1, 2, 4)),
+    Case(geometry(2, 2, 5, 2, pads=(4, 4, 4, 4)), seed=27, plan=_lanes(2, 2, 9)),
 ]
 
 BATCHES: dict[str, list[Case]] = {
@@ -257,5 +304,9 @@ _THUMB1 = [
 ]
 """Weights at any address and at whole words, pixels near and far, with sums in every register."""
 
-OF_TARGET: dict[str, list[Case]] = {"cortex-m55": _INPUT_STATIONARY, "cortex-m0plus": _THUMB1}
-"""By target, what no other one computes, or none in this way."""
+OF_TARGET: dict[str, list[Case]] = {
+    "cortex-m55": _INPUT_STATIONARY,
+    "cortex-m0plus": _THUMB1,
+    "host": _PIXEL_LANES if HOST.isa == "avx512vnni" else [],
+}
+"""By target, what no other one computes, or none in this way; that of hosts takes AVX512-VNNI."""

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import dtmm_mlir
+from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.errors import DtmmError
-from dtmm_mlir.targets import HOST, TARGETS
+from dtmm_mlir.targets import HOST, TARGETS, X86_64_V3
 from tests.kernels.cases import BATCHES, OF_TARGET
-from tests.kernels.convolutions import Case, Sample, build_module
+from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
 F32_TOLERANCE = 1e-5
 """Relative to the largest result: f32 sums in another order than the reference's f64 ones."""
@@ -32,13 +33,23 @@ def test_kin_of_these_targets_equal_reference(batch: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", OF_TARGET)
 def test_what_only_one_target_computes_equals_reference(target: str) -> None:
+    if not OF_TARGET[target]:
+        pytest.skip(f"the {HOST.isa} kernels have nothing that others have not")
     check(OF_TARGET[target], target)
 
 
-@pytest.mark.parametrize("target", ["host", "cortex-m4"])
-def test_kernel_of_another_instruction_set_is_refused(target: str) -> None:
-    module = build_module([Sample.of(OF_TARGET["cortex-m55"][0])])
-    with pytest.raises(DtmmError, match="input_stationary kernel, which there is for cortex-m55 only"):
+@pytest.mark.parametrize(
+    ("target", "kernel", "where"),
+    [
+        ("host", "input_stationary", "for cortex-m55"),
+        ("cortex-m4", "input_stationary", "for cortex-m55"),
+        ("cortex-m55", "pixel_lanes", "for hosts with AVX512-VNNI"),
+        ("generic", "pixel_lanes", "for hosts with AVX512-VNNI"),
+    ],
+)
+def test_kernel_of_another_instruction_set_is_refused(target: str, kernel: Kernel, where: str) -> None:
+    module = build_module([Sample.of(Case(geometry(4, 4, 16, 5), plan=Plan(kernel, 1, 1, 1, 4)))])
+    with pytest.raises(DtmmError, match=f"{kernel} kernel, which there is {where} only"):
         dtmm_mlir.compile(module, target=target)
 
 
@@ -47,6 +58,12 @@ def test_portable_kernels_equal_reference(batch: str, monkeypatch: pytest.Monkey
     """The kernels for hosts without a named instruction set."""
     monkeypatch.setitem(TARGETS, "host", replace(HOST, isa="generic"))
     check(BATCHES[batch], "host")
+
+
+@pytest.mark.skipif(HOST.isa not in ("avx2", "avx512vnni"), reason="needs a processor with AVX2")
+@pytest.mark.parametrize("batch", BATCHES)
+def test_avx2_kernels_equal_reference(batch: str) -> None:
+    check(BATCHES[batch], X86_64_V3.name)
 
 
 def check(cases: list[Case], target: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from iree.compiler import ir
 
 from dtmm_mlir.compiler import ir_after
 from dtmm_mlir.deploy import mcu
@@ -19,12 +20,17 @@ from dtmm_mlir.deploy.library import read_library
 from dtmm_mlir.targets import HOST, TARGETS, Target
 from tests.fuzz.networks import sample
 from tests.fuzz.realize import Realized, build_module, realize
+from tests.kernels.cases import OF_TARGET
+from tests.kernels.convolutions import Sample
+from tests.kernels.convolutions import build_module as build_convolutions
 from tests.runtime.test_runtime import RUNTIME, WARNINGS, cross_compiler
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 MCUS = [target for target in TARGETS.values() if target.board is not None]
 X86 = Target("x86", "x86_64-unknown-linux-gnu", "x86-64", "hard", "generic", 16, 64)
+CPUS = {"generic": "x86-64", "avx2": "x86-64-v3", "avx512vnni": "cascadelake"}
+"""By instruction set, each with all of those before it."""
 MISUSE = {
     "small": "the arena is too small",
     "empty": "the arena is too small",
@@ -37,21 +43,25 @@ MISUSE = {
 }
 
 
-@pytest.fixture(scope="module", params=["generic", HOST.isa] if HOST.isa != "generic" else ["generic"])
+@pytest.fixture(scope="module", params=list(CPUS)[: list(CPUS).index(HOST.isa) + 1])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Realized]]:
     """A folder with the C and the kernels of some networks, the kernels with AddressSanitizer's checks."""
     folder = tmp_path_factory.mktemp("sanitized")
-    target = replace(X86, isa=request.param, cpu="x86-64-v3" if request.param == "avx2" else X86.cpu)
     networks = [realize(network, f"n{i}") for i, network in enumerate(sample(21, 7))]
+    _write_model(folder, build_module(networks), request.param)
+    return folder, networks
+
+
+def _write_model(folder: Path, module: ir.Module, isa: str) -> None:
+    target = replace(X86, isa=isa, cpu=CPUS[isa])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TARGETS, "x86", target)
-        (folder / "model.mlir").write_text(ir_after(build_module(networks), "lower", "x86"))
+        (folder / "model.mlir").write_text(ir_after(module, "lower", "x86"))
     flags = ["--iree-llvmcpu-sanitize=address"]
     schedule = mcu._compile(folder / "model.mlir", target, folder, "model", flags).schedule
     source = CSource("model", schedule, read_library(folder / "model_library.o"))
     (folder / "model.h").write_text(source.header())
     (folder / "model.c").write_text(source.source())
-    return folder, networks
 
 
 def _build(folder: Path, source: Path) -> Path:
@@ -67,8 +77,8 @@ def _build(folder: Path, source: Path) -> Path:
     return program
 
 
-def _run(program: Path, networks: list[Realized]) -> tuple[bytes, dict[str, str]]:
-    data = b"".join(np.ascontiguousarray(network.x[0]).tobytes() for network in networks)
+def _run(program: Path, inputs: list[np.ndarray]) -> tuple[bytes, dict[str, str]]:
+    data = b"".join(np.ascontiguousarray(x).tobytes() for x in inputs)
     child = subprocess.run([program], input=data, capture_output=True)
     told = child.stderr.decode(errors="replace")
     assert child.returncode == 0, told[:3000]
@@ -77,9 +87,20 @@ def _run(program: Path, networks: list[Realized]) -> tuple[bytes, dict[str, str]
 
 def test_outputs_and_misuse(model: tuple[Path, list[Realized]]) -> None:
     folder, networks = model
-    printed, statuses = _run(_build(folder, folder / "model.c"), networks)
+    printed, statuses = _run(_build(folder, folder / "model.c"), [network.x[0] for network in networks])
     assert statuses == {"init": "ok", "run": "ok", "again": "ok", **MISUSE}
     assert printed == b"".join(network.expected[0].tobytes() for network in networks)
+
+
+@pytest.mark.skipif(HOST.isa != "avx512vnni", reason="needs a processor with AVX512-VNNI")
+@pytest.mark.parametrize("cases", [slice(None), slice(3, 4), slice(8, 9), slice(15, 16)], ids=str)
+def test_pixel_lanes_stay_within_their_buffers(cases: slice, tmp_path: Path) -> None:
+    """All in one arena, and some in one of their own."""
+    samples = [Sample.of(case) for case in OF_TARGET["host"][cases]]
+    _write_model(tmp_path, build_convolutions(samples), HOST.isa)
+    printed, statuses = _run(_build(tmp_path, tmp_path / "model.c"), [sample.x for sample in samples])
+    assert statuses["run"] == "ok"
+    assert printed == b"".join(sample.expected.tobytes() for sample in samples)
 
 
 def test_damaged_constants(model: tuple[Path, list[Realized]]) -> None:
@@ -96,7 +117,7 @@ def test_damaged_constants(model: tuple[Path, list[Realized]]) -> None:
     for name, damaged in damages.items():
         assert damaged != words
         (folder / f"{name}.c").write_text(f"{head}= {{\n{damaged}")
-        _, statuses = _run(_build(folder, folder / f"{name}.c"), networks)
+        _, statuses = _run(_build(folder, folder / f"{name}.c"), [network.x[0] for network in networks])
         assert statuses["init"] == "the constants are damaged"
 
 

@@ -1,0 +1,261 @@
+"""The ``pixel_lanes`` kernel: vectors of neighbouring pixels, multiplied by four weights of one filter at a time.
+
+Costs follow the filterlets that are kept, wherever they are: each is a walk over its quads of channels. What Elsen et
+al., "Fast Sparse ConvNets" (CVPR 2020), do for single weights of 1x1 convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dtmm_mlir.dialect.ops import PackedConvView
+from dtmm_mlir.passes.kernels import emit, quads
+from dtmm_mlir.passes.kernels.conv import ConvKernel
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa, is_rectified
+from dtmm_mlir.passes.kernels.planes import PlaneLayout, Planes
+from dtmm_mlir.passes.kernels.quads import CHANNELS, LANES, QUAD
+
+_WORD = 4
+"""Bytes of a parameter, and of a sum."""
+
+_VECTOR = LANES * _WORD
+"""Bytes of a vector of sums, or of pixels."""
+
+_UNROLLED = 16
+"""Quads of channels multiplied by straight-line code; more take turns of a loop."""
+
+_CHAINS = 8
+"""Sums that are added to in turn: each takes its time."""
+
+
+class PixelLanesKernel(ConvKernel):
+    """Block of pixels after block of pixels: sums of all filters to memory, then requantized, transposed and stored."""
+
+    def __init__(self, conv: PackedConvView, isa: Isa) -> None:
+        super().__init__(conv, isa)
+        self.planes = PlaneLayout(self.geometry, min(self.plan.rows, self.geometry.oh))
+
+    @property
+    def row_type(self) -> ir.Type:
+        return ir.IntegerType.get_signless(8)
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of pixels computed together."""
+        return min(self.plan.pixels, self.planes.pixels // LANES)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Run after run: by quad, then filter of the block."""
+        padded = np.pad(self._filterlets, ((0, 0), (0, 0), (0, -self.geometry.c % QUAD)))
+        return padded.reshape(*padded.shape[:2], self.planes.quads, QUAD).transpose(0, 2, 1, 3).reshape(-1)
+
+    @property
+    def _filterlets(self) -> np.ndarray:
+        """[runs, filters of a block, C] i8."""
+        return self.conv.values.reshape(len(self.conv.values), self.plan.filters, self.geometry.c)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """i32: of each block of filters, how many runs it has, and the bytes to each."""
+        offsets = np.array([self.planes.offset(int(p)) for p in self.conv.positions], np.int32)
+        ends = np.cumsum(self.conv.counts, dtype=np.int64)
+        return np.insert(offsets, ends - self.conv.counts, self.conv.counts)
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """i32: [F] biases of sums over unsigned inputs, then [F, words] scales; F is filled up to whole quads."""
+        biases = self.conv.bias - (128 * self._weight_sums).astype(np.int32)
+        scales = self.isa.pixel_scales(self.rescale) if self.rescale else np.zeros((len(biases), 0), np.int32)
+        tables = (np.pad(table, [(0, -len(table) % QUAD), (0, 0)]) for table in (biases[:, None], scales))
+        return np.concatenate([table.reshape(-1) for table in tables])
+
+    @property
+    def _weight_sums(self) -> np.ndarray:
+        """[F] i64."""
+        sums = np.zeros(self.geometry.f, np.int64)
+        values = self._filterlets.astype(np.int64).sum(axis=2)
+        start = 0
+        for block, count in enumerate(self.conv.counts):
+            first = self.plan.first_filter(block, self.geometry.f)
+            sums[first : first + self.plan.filters] = values[start : start + count].sum(axis=0)
+            start += count
+        return sums
+
+    @property
+    def buffer_size(self) -> int:
+        """Bytes of the planes and of a block's sums: [F, vectors, 16] i32, F filled up to whole quads."""
+        return self.planes.size + self._filled_up * self.vectors * _VECTOR
+
+    @property
+    def _filled_up(self) -> int:
+        """Filters, and as many more as fill up the last quad."""
+        return -(-self.geometry.f // QUAD) * QUAD
+
+    def emit(
+        self,
+        source: ir.Value,
+        values: ir.Value,
+        offsets: ir.Value,
+        parameters: ir.Value,
+        rows: ir.Value | None,
+        output: ir.Value,
+    ) -> None:
+        g = self.geometry
+        self._weights, self._table, self._parameters_at = map(emit.pointer, (values, offsets, parameters))
+        self._sums, self.output = emit.pointer(rows, self.planes.size), output
+        planes = Planes(self.planes, source, rows, self.conv.input_zero_point)
+        planes.begin()
+
+        def refill(n: Index, b: Index) -> None:
+            first = emit.minimum(emit.mul(b, self.planes.rows), g.oh - self.planes.rows)
+            planes.refill(emit.mul(n, g.h * g.w * g.c), first)
+            target = emit.mul(emit.add(emit.mul(n, g.oh), first), g.ow * g.f)
+            self._pixel_blocks(planes.data, target)
+
+        refills = -(-g.oh // self.planes.rows)
+        emit.loop(0, g.n, lambda n: emit.loop(0, refills, lambda b: refill(n, b)))
+
+    def _pixel_blocks(self, data: ir.Value, target: Index) -> None:
+        """The last block overlaps the one before where the pixels do not divide."""
+        together = self.vectors * LANES
+
+        def block(b: Index) -> None:
+            pixel = emit.minimum(emit.mul(b, together), self.planes.pixels - together)
+            self._add_up(emit.advance(data, emit.mul(pixel, QUAD)))
+            self._finish_block(emit.add(target, emit.mul(pixel, self.geometry.f)))
+
+        emit.loop(0, -(-self.planes.pixels // together), block)
+
+    # From pixels to sums.
+
+    def _add_up(self, data: ir.Value) -> None:
+        """The sums of all filters at a block of pixels whose place in the first plane is ``data``."""
+        filters, f = self.plan.filters, self.geometry.f
+
+        def block(b: Index, weights: ir.Value, table: ir.Value) -> list[ir.Value]:
+            first = emit.minimum(emit.mul(b, filters), f - filters)
+            count = arith.index_cast(ir.IndexType.get(), emit.load_from(table, emit.i32(), _WORD))
+            biases = [self._bias(emit.add(first, i)) for i in range(filters)]
+            sums = [bias for bias in biases for _ in range(self.vectors)]
+            sums += [emit.splat(0, quads.vector_of_quads())] * (len(sums) * (self._chains - 1))
+            table = emit.advance(table, _WORD)
+            weights, table, *sums = emit.loop(
+                0, count, lambda _, *carried: self._run(data, *carried), [weights, table, *sums]
+            )
+            self._store_sums(first, sums)
+            return [weights, table]
+
+        emit.loop(0, self.plan.blocks(f), block, [self._weights, self._table])
+
+    @cached_property
+    def _chains(self) -> int:
+        """Sums that each pixel of a filter is added up in."""
+        quads = self.planes.quads
+        return max(1, min(_CHAINS // (self.plan.filters * self.vectors), quads))
+
+    def _run(self, data: ir.Value, weights: ir.Value, table: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+        """One filterlet of each filter of a block."""
+        quads = self.planes.quads
+        offset = arith.index_cast(ir.IndexType.get(), emit.load_from(table, emit.i32(), _WORD))
+        at = emit.advance(data, offset)
+        turns = quads // _UNROLLED if quads > _UNROLLED else 0
+
+        def turn(_: Index, weights: ir.Value, at: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+            return self._quads(_UNROLLED, weights, at, sums)
+
+        if turns:
+            weights, at, *results = emit.loop(0, turns, turn, [weights, at, *sums])
+        else:
+            results = list(sums)
+        weights, _, *results = self._quads(quads - turns * _UNROLLED, weights, at, results)
+        return [weights, emit.advance(table, _WORD), *results]
+
+    def _quads(self, count: int, weights: ir.Value, at: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        """``count`` quads of channels; returns the addresses of the next, and the sums."""
+        filters, vectors, results = self.plan.filters, self.vectors, list(sums)
+        type = emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8))
+        for q in range(count):
+            row = emit.advance(at, q * self.planes.pitch)
+            pixels = [emit.load_from(emit.advance(row, v * _VECTOR), type) for v in range(vectors)]
+            chain = q % self._chains * filters * vectors
+            for i in range(filters):
+                weight = emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32())
+                for v in range(vectors):
+                    place = chain + i * vectors + v
+                    results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)
+        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * self.planes.pitch), *results]
+
+    def _store_sums(self, first: Index, sums: Sequence[ir.Value]) -> None:
+        one = self.plan.filters * self.vectors
+        start = emit.advance(self._sums, emit.mul(first, self.vectors * _VECTOR))
+        for i in range(one):
+            total = sums[i]
+            for other in sums[i + one :: one]:
+                total = arith.addi(total, other)
+            emit.store_to(total, emit.advance(start, i * _VECTOR))
+
+    # From sums to results.
+
+    def _finish_block(self, target: Index) -> None:
+        """Results of a block of pixels, of which the first begins at element ``target`` of the output."""
+        g, size = self.geometry, ir.MemRefType(self.output.type).element_type.width // 8
+        together = CHANNELS // size  # filters stored at once
+        output = emit.pointer(self.output, target)
+
+        def vector(v: Index) -> None:
+            start = emit.advance(output, emit.mul(v, LANES * g.f * size))
+            sums = emit.advance(self._sums, emit.mul(v, _VECTOR))
+
+            def filters(i: Index, count: int = together) -> None:
+                first = emit.mul(i, together)
+                address = emit.advance(start, emit.mul(first, size))
+                quads.store(self._results(first, count, sums), address, g.f * size, count * size)
+
+            if g.f >= together:
+                emit.loop(0, g.f // together, filters)
+            if g.f % together:
+                filters(g.f // together, g.f % together)
+
+        emit.loop(0, self.vectors, vector)
+
+    def _results(self, first: Index, count: int, sums: ir.Value) -> list[ir.Value]:
+        """Four vectors of quads: i8 results of 16 filters, or i32 of four; anything from the ``count``-th filter on."""
+        if not self.rescale:
+            return [self._clamped(self._sums_of(emit.add(first, min(i, count - 1)), sums)) for i in range(QUAD)]
+        values = [self._quad(emit.add(first, QUAD * i), sums) for i in range(-(-count // QUAD))]
+        return values + [values[-1]] * (QUAD - len(values))
+
+    def _quad(self, first: Index, sums: ir.Value) -> ir.Value:
+        """i8 results of four filters."""
+        assert self.rescale
+        scaled = [self._scaled(emit.add(first, i), sums) for i in range(QUAD)]
+        return self.isa.narrow_quads(scaled, self.rescale, self.clamp or (-128, 127))
+
+    def _scaled(self, filter: Index, sums: ir.Value) -> ir.Value:
+        assert self.rescale
+        clamp = self.clamp or (-128, 127)
+        filters, words = self._filled_up, self.isa.pixel_scales(self.rescale).shape[1]
+        scale = emit.advance(self._parameters_at, emit.add(filters * _WORD, emit.mul(filter, words * _WORD)))
+        rectified = is_rectified(self.rescale, clamp)
+        return self.isa.scale_pixels(self._sums_of(filter, sums), scale, self.rescale, rectified)
+
+    def _clamped(self, sums: ir.Value) -> ir.Value:
+        if self.clamp:
+            sums = arith.maxsi(sums, emit.splat(self.clamp[0], sums.type))
+            sums = arith.minsi(sums, emit.splat(self.clamp[1], sums.type))
+        return sums
+
+    def _sums_of(self, filter: Index, sums: ir.Value) -> ir.Value:
+        return emit.load_from(emit.advance(sums, emit.mul(filter, self.vectors * _VECTOR)), quads.vector_of_quads())
+
+    def _bias(self, filter: Index) -> ir.Value:
+        """A vector of a filter's bias."""
+        bias = emit.load_from(emit.advance(self._parameters_at, emit.mul(filter, _WORD)), emit.i32(), _WORD)
+        return emit.broadcast(bias, quads.vector_of_quads())

@@ -1,0 +1,219 @@
+"""The input of the ``pixel_lanes`` kernel: one plane per column of the kernel, in which pixels lie side by side.
+
+A plane holds, for each output pixel of some rows, the input pixel that one column of the kernel reads there. Output
+pixels then follow each other without gaps, whatever strides, dilations and padding are, and a row of the kernel is a
+constant distance away: a vector of neighbouring output pixels is one load at every kernel position.
+
+Channels are kept in quads, four bytes per pixel: ``planes[row phase][kx][quad][row][x][4]``. Bytes are unsigned, 128
+more than the input. Channels that only fill up the last quad hold anything; their weights are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dtmm_mlir.dialect.ops import Geometry
+from dtmm_mlir.passes.kernels import emit, quads
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.quads import CHANNELS, LANES, QUAD
+
+_VECTOR = LANES * QUAD
+"""Bytes of a vector of pixels."""
+
+_UNROLLED = 2
+"""Vectors of pixels along a row that straight-line code copies; longer rows are loops."""
+
+
+@dataclass(frozen=True)
+class PlaneLayout:
+    """How planes lie in memory; sizes in bytes.
+
+    Attributes:
+        geometry: the convolution, of one group.
+        rows: output rows per refill.
+    """
+
+    geometry: Geometry
+    rows: int
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels per refill."""
+        return self.rows * self.geometry.ow
+
+    @property
+    def quads(self) -> int:
+        """Quads of channels of each pixel."""
+        return -(-self.geometry.c // QUAD)
+
+    @property
+    def plane_rows(self) -> int:
+        """Rows of a plane: those of the output, and as many more as the kernel reaches down."""
+        g = self.geometry
+        return self.rows + (g.kh - 1) * g.dilations[0] // g.strides[0]
+
+    @property
+    def pitch(self) -> int:
+        """From quad to quad: an odd number of vectors, so that quads do not meet in the cache's sets."""
+        return (-(-self.plane_rows * self.geometry.ow // LANES) | 1) * _VECTOR
+
+    @property
+    def plane(self) -> int:
+        """From plane to plane."""
+        return self.quads * self.pitch
+
+    @cached_property
+    def row_phases(self) -> list[int]:
+        """Input rows modulo the stride, counted from the top padding, that the kernel reads: each has planes."""
+        g = self.geometry
+        return sorted({ky * g.dilations[0] % g.strides[0] for ky in range(g.kh)})
+
+    @property
+    def size(self) -> int:
+        return len(self.row_phases) * self.geometry.kw * self.plane
+
+    def offset(self, position: int) -> int:
+        """From a pixel's place in the first plane to what kernel position ``ky * KW + kx`` reads there."""
+        g = self.geometry
+        ky, kx = divmod(position, g.kw)
+        down, phase = divmod(ky * g.dilations[0], g.strides[0])
+        return (self.row_phases.index(phase) * g.kw + kx) * self.plane + down * g.ow * QUAD
+
+
+class Planes:
+    """Emits the refills of one convolution's planes.
+
+    Args:
+        source: the input, ``memref<N*H*W*C x i8>``.
+        memory: ``memref<i8>``; the planes are its first ``layout.size`` bytes.
+        padding: what padding pixels hold: the input's zero point.
+    """
+
+    def __init__(self, layout: PlaneLayout, source: ir.Value, memory: ir.Value, padding: int) -> None:
+        self.layout, self.source = layout, source
+        self.data = emit.pointer(memory)
+        self._padding = emit.splat(
+            (padding + 128) * 0x01010101 - ((padding + 128 > 127) << 32), quads.vector_of_quads()
+        )
+
+    def begin(self) -> None:
+        """Padding beside the rows, which refills leave alone."""
+        layout, g = self.layout, self.layout.geometry
+        for kx in range(g.kw):
+            first = kx * g.dilations[1] - g.pads[2]  # what pixel 0 reads
+            left, right = -(-max(-first, 0) // g.strides[1]), max(-(-(g.w - first) // g.strides[1]), 0)
+            columns = {*range(0, min(left, g.ow), LANES), *range(right, g.ow, LANES)}
+            for start in (number * g.kw + kx for number in range(len(layout.row_phases))):
+                self._pad_columns(start * layout.plane, sorted(columns))
+
+    def _pad_columns(self, plane: int, columns: Sequence[int]) -> None:
+        """Padding at each of some columns, and at the 15 pixels behind it, which refills or these stores overwrite."""
+        layout = self.layout
+
+        def row(quad: Index, r: Index) -> None:
+            at = emit.add(plane, emit.add(emit.mul(quad, layout.pitch), emit.mul(r, layout.geometry.ow * QUAD)))
+            for x in columns:
+                self._put(self._padding, emit.advance(self.data, at), x, LANES)
+
+        if columns:
+            emit.loop(0, layout.quads, lambda quad: emit.loop(0, layout.plane_rows, lambda r: row(quad, r)))
+
+    def refill(self, image: Index, first: Index) -> None:
+        """What output rows from ``first`` on read of the image that begins at element ``image``."""
+        g = self.layout.geometry
+        for number, phase in enumerate(self.layout.row_phases):
+
+            def row(r: Index, number: int = number, phase: int = phase) -> None:
+                y = emit.add(emit.mul(emit.add(first, r), g.strides[0]), phase - g.pads[0])
+                target = emit.add(number * g.kw * self.layout.plane, emit.mul(r, g.ow * QUAD))
+                inside = arith.cmpi(arith.CmpIPredicate.ult, emit.index(y), emit.index(g.h))
+                emit.branch(inside, lambda: self._copy_row(image, y, target), lambda: self._pad_row(target))
+
+            emit.loop(0, self.layout.plane_rows, row)
+
+    def _pad_row(self, target: Index) -> None:
+        layout, g = self.layout, self.layout.geometry
+
+        def quad(i: Index) -> None:
+            start = emit.advance(self.data, emit.add(target, emit.mul(i, layout.pitch)))
+            emit.loop(0, g.ow, lambda x: self._put(self._padding, start, x, LANES), step=LANES)
+
+        emit.loop(0, g.kw * layout.quads, quad)
+
+    def _copy_row(self, image: Index, y: Index, target: Index) -> None:
+        """Input row ``y``, column phase after column phase: columns modulo the stride."""
+        g = self.layout.geometry
+        starts = [kx * g.dilations[1] - g.pads[2] for kx in range(g.kw)]
+        source = emit.add(image, emit.mul(y, g.w * g.c))
+        for phase in sorted({start % g.strides[1] for start in starts}):
+            shifts = {
+                kx: (start - phase) // g.strides[1] for kx, start in enumerate(starts) if start % g.strides[1] == phase
+            }
+            self._copy_columns(emit.add(source, phase * g.c), phase, shifts, target)
+
+    def _copy_columns(self, source: Index, phase: int, shifts: dict[int, int], target: Index) -> None:
+        """Every stride-th column from ``phase`` on.
+
+        Args:
+            shifts: by column of the kernel, what pixel 0 of its plane reads, counted in such columns.
+        """
+        g = self.layout.geometry
+        columns = min(-(-(g.w - phase) // g.strides[1]), g.ow + max(shifts.values()))
+        if columns <= 0:
+            return
+        valid, step = min(columns, LANES), g.strides[1] * g.c
+
+        def block(b: Index) -> None:
+            column = emit.minimum(emit.mul(b, LANES), columns - valid)
+            at = emit.add(source, emit.mul(column, step))
+
+            def put(quad: Index, value: ir.Value) -> None:
+                for kx, shift in shifts.items():
+                    plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.pitch))
+                    start = emit.advance(self.data, emit.add(target, plane))
+                    self._put(value, start, emit.sub(column, shift), valid)
+
+            def channels(i: Index, bytes: int = CHANNELS) -> None:
+                pixels = [emit.add(at, emit.add(emit.mul(i, CHANNELS), p * step)) for p in range(valid)]
+                before = CHANNELS if g.c >= CHANNELS else 0
+                for q, value in enumerate(quads.load(self.source, pixels, bytes, before)):
+                    put(emit.add(emit.mul(i, CHANNELS // QUAD), q), value)
+
+            if step <= QUAD:
+                put(0, quads.load_dense(self.source, at, valid, step))
+                return
+            if g.c >= CHANNELS:
+                emit.loop(0, g.c // CHANNELS, channels)
+            if g.c % CHANNELS:
+                channels(g.c // CHANNELS, g.c % CHANNELS)
+
+        blocks = -(-columns // LANES)
+        if blocks <= _UNROLLED:
+            for b in range(blocks):
+                block(b)
+        else:
+            emit.loop(0, blocks, block)
+
+    def _put(self, value: ir.Value, row: ir.Value, x: Index, valid: int) -> None:
+        """Stores the first ``valid`` pixels as those from ``x`` on of a row, as far as they lie in it."""
+        address = emit.advance(row, emit.mul(x, QUAD))
+        width = self.layout.geometry.ow
+        if isinstance(x, int):
+            places = x + np.arange(LANES)
+            inside = (places >= 0) & (places < width) & (np.arange(LANES) < valid)
+            if inside.any():
+                emit.store_masked(value, address, inside)
+            return
+        lanes = np.where(np.arange(LANES) < valid, np.arange(LANES), -(1 << 30)).astype(np.int32)
+        places = arith.addi(
+            emit.broadcast(arith.index_cast(emit.i32(), x), quads.vector_of_quads()), emit.constant_vector(lanes)
+        )
+        emit.store_masked(
+            value, address, arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, quads.vector_of_quads()))
+        )

@@ -1,0 +1,110 @@
+"""Between pixels with their channels side by side, and vectors of 16 pixels with four channels each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith, vector
+
+from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.emit import Index
+
+LANES = 16
+"""Pixels of a vector."""
+
+QUAD = 4
+"""Channels of a pixel in one lane, as bytes."""
+
+CHANNELS = 16
+"""Bytes of a pixel that are loaded and stored at once."""
+
+_BYTES = LANES * QUAD
+"""Of a vector of quads."""
+
+_ANY = -1
+"""In the order of a shuffle: an element that does not matter."""
+
+
+def vector_of_quads() -> ir.VectorType:
+    """``vector<16xi32>``: a quad of each pixel."""
+    return emit.vector_type(LANES, emit.i32())
+
+
+def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0) -> list[ir.Value]:
+    """Vectors of quads, as many as there are in ``bytes``, of up to 16 pixels; each byte is 128 more, unsigned.
+
+    Args:
+        source: flat memref of i8.
+        pixels: where each one's bytes begin.
+        bytes: of each pixel, at most 16.
+        before: bytes before those that may be read; none after them are.
+    """
+    unwanted = CHANNELS - bytes if before >= CHANNELS - bytes else 0
+    row = emit.vector_type(CHANNELS, _i8())
+    rows = [emit.load_first_from(emit.pointer(source, emit.sub(at, unwanted)), bytes + unwanted, row) for at in pixels]
+    rows += [emit.splat(0, row)] * (LANES - len(rows))
+    parts = [_concatenate([rows[QUAD * part + i] for part in range(QUAD)]) for i in range(QUAD)]
+    if unwanted:
+        order = [
+            r + i if i < CHANNELS else _ANY
+            for r in range(0, _BYTES, CHANNELS)
+            for i in range(unwanted, unwanted + CHANNELS)
+        ]
+        parts = [vector.ShuffleOp(part, part, order).result for part in parts]
+    return transpose([_unsigned(part) for part in parts])[: -(-bytes // QUAD)]
+
+
+def load_dense(source: ir.Value, at: Index, pixels: int, channels: int) -> ir.Value:
+    """One vector of quads as ``load`` makes it, of neighbouring pixels with at most four channels each."""
+    row = emit.load_first_from(emit.pointer(source, at), pixels * channels, emit.vector_type(_BYTES, _i8()))
+    order = [lane * channels + i if i < channels else _ANY for lane in range(LANES) for i in range(QUAD)]
+    return _unsigned(vector.ShuffleOp(row, row, order).result)
+
+
+def _unsigned(bytes: ir.Value) -> ir.Value:
+    """i8x64 as quads, each byte 128 more."""
+    return arith.xori(vector.BitCastOp(vector_of_quads(), bytes).result, emit.splat(-0x7F7F7F80, vector_of_quads()))
+
+
+def _i8() -> ir.Type:
+    return ir.IntegerType.get_signless(8)
+
+
+def store(values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int) -> None:
+    """Stores four vectors of quads as 16 pixels with ``bytes`` bytes each, ``stride`` bytes from one to the next.
+
+    Args:
+        target: address of the first.
+    """
+    type = emit.vector_type(_BYTES, _i8())
+    for i, part in enumerate(transpose(values)):
+        part = vector.BitCastOp(type, part).result
+        for p in range(QUAD):
+            row = vector.ShuffleOp(part, part, list(range(CHANNELS * p, CHANNELS * (p + 1)))).result
+            emit.store_first_to(row, emit.advance(target, (QUAD * p + i) * stride), bytes)
+
+
+def transpose(values: Sequence[ir.Value]) -> list[ir.Value]:
+    """Four vectors of four rows of four: element ``j`` of row ``r`` of vector ``i`` becomes ``i`` of ``r`` of ``j``."""
+    a, b, c, d = values
+    ab, cd = [[_interleave(x, y, 1, high) for high in (0, 1)] for x, y in ((a, b), (c, d))]
+    return [_interleave(ab[half], cd[half], 2, high) for half in (0, 1) for high in (0, 1)]
+
+
+def _interleave(a: ir.Value, b: ir.Value, width: int, high: int) -> ir.Value:
+    """Within each row of four: elements of ``a`` and ``b`` in turn, ``width`` at a time, of the lower or upper half."""
+    order = []
+    for row in range(0, LANES, QUAD):
+        for k in range(2 * high, 2 * high + 2, width):
+            order += [row + k + i for i in range(width)] + [LANES + row + k + i for i in range(width)]
+    return vector.ShuffleOp(a, b, order).result
+
+
+def _concatenate(values: list[ir.Value]) -> ir.Value:
+    while len(values) > 1:
+        lanes = 2 * ir.VectorType(values[0].type).shape[0]
+        values = [
+            vector.ShuffleOp(a, b, list(range(lanes))).result for a, b in zip(values[::2], values[1::2], strict=True)
+        ]
+    return values[0]
