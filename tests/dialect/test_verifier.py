@@ -214,7 +214,6 @@ def test_many_filters_take_the_pixel_lanes_kernel(kernel: Kernel) -> None:
         verify(module)
 
 
-@pytest.mark.parametrize("text", [CONV, PACKED], ids=["conv_2d", "packed_conv_2d"])
 @pytest.mark.parametrize("text", [CONV, PACKED, ADD, POOLS], ids=["conv_2d", "packed_conv_2d", "add", "pools"])
 def test_correct_ops_pass(text: str) -> None:
     verify(ir.Module.parse(text, create_context()))
