@@ -64,17 +64,17 @@ class TestCortexM55:
             assert not any(re.search(r"\tvst\w+\.?\w*\t.*\[sp", line) for line in code), name
 
     def test_inner_loop_of_input_stationary_kernels_multiplies(self, m55: Artifact) -> None:
-        """It adds 16 products, or twice as many as there are pixels, and spills nothing."""
+        """Each pair of filters adds twice as many products as there are pixels, and spills nothing."""
         for name, code in multiplying_code(m55.dir / "model_library.o").items():
             if "_input_stationary_" not in name:
                 continue
-            ends = [i for i, line in enumerate(code) if re.search(r"\t(le|bne(\.[nw])?)\t", line)]
-            starts = [i for i, line in enumerate(code) if re.search(r"\tldrd\tr5, fp, \[r1\], #8", line)]
-            assert starts
-            for start in starts:
-                loop = code[start : min((i for i in ends if i > start), default=len(code)) + 1]
-                assert sum("vmla" in line for line in loop) > len(loop) * 0.55, name
-                assert not any("[sp" in line for line in loop), name
+            pairs = [i for i, line in enumerate(code) if re.search(r"\tldrd\tr5, fp, \[r1\], #8", line)]
+            rounds = [i for i, line in enumerate(code) if re.search(r"\tldr\.w\tr5, \[r1\], #4", line)]
+            assert pairs
+            for start in pairs:
+                pair = code[start : min(i for i in (*pairs, *rounds) if i > start)]
+                assert sum("vmla" in line for line in pair) > len(pair) * 0.5, name
+                assert not any("[sp" in line for line in pair), name
 
     def test_manifest_matches_the_linked_image(self, m55: Artifact, tmp_path: Path) -> None:
         symbols = sizes_of_symbols(m55.dir / "firmware.elf")
