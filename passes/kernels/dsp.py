@@ -22,6 +22,9 @@ class Dsp(Scalar):
 
     accumulators = 4
 
+    def begin(self) -> None:
+        emit.only_on_arm()
+
     def row_bytes(self, element: str) -> int:
         return 2 if element == "i8" else super().row_bytes(element)
 
