@@ -72,7 +72,7 @@ class TestCortexM55:
             rounds = [i for i, line in enumerate(code) if re.search(r"\tldr\.w\tr5, \[r1\], #4", line)]
             assert pairs
             for start in pairs:
-                pair = code[start : min(i for i in (*pairs, *rounds) if i > start)]
+                pair = code[start : min((i for i in (*pairs, *rounds) if i > start), default=len(code))]
                 assert sum("vmla" in line for line in pair) > len(pair) * 0.5, name
                 assert not any("[sp" in line for line in pair), name
 

@@ -246,6 +246,8 @@ class Passes:
         Args:
             filters: for each kind, how many filters take part at each place.
         """
+        if not self.kinds:
+            return 0
         total = len(self._begin) + 1
         for number, (kind, each) in enumerate(zip(self.kinds, filters, strict=True)):
             total += sum(chain.instructions(count) for chain in kind for count in each)

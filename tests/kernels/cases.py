@@ -57,6 +57,7 @@ _INPUT_STATIONARY = [
     Case(
         geometry(8, 8, 20, 5, strides=(2, 2), pads=(0, 1, 0, 1)), 0.6, seed=37, plan=_stationary(4, 2, skip_padding=1)
     ),
+    Case(geometry(1, 4, 16, 5, pads=(3, 3, 1, 1)), 0.6, seed=40, plan=_stationary(4, 2, skip_padding=1)),
     Case(geometry(6, 6, 20, 5), 0.6, seed=38, zero_point=0, plan=_stationary(6, 2, skip_padding=1)),
     Case(geometry(4, 4, 20, 5), 0.6, rescale="wide", clamp=True, seed=39, plan=_stationary(4, 2, 2, skip_padding=1)),
 ]

@@ -55,7 +55,7 @@ def test_convolutions_take_what_was_predicted(models: Path, name: str) -> None:
 def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels: int) -> None:
     target = get_target("cortex-m55")
     isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
-    plan = Plan("input_stationary", pixels, 1, 1, 4)
+    plan = Plan("input_stationary", pixels, 1, 1, 4, unrolled=8)
     samples = [Sample.of(Case(geometry(8, 16, channels, 24), kept, plan=plan)) for kept in (0.1, 0.4, 0.8)]
     module = build_module(samples)
     predicted = [estimate(ConvView(op), plan, isa, costs) for op in walk(module, CONV)]
