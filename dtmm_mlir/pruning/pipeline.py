@@ -179,6 +179,7 @@ class _Run:
             storage=self.storage,
             name=f"{self.settings.method}-{name}",
             sampler=self.settings.sampler,
+            shared=self.settings.storage is not None,
             progress=self.progress,
         )
 

@@ -160,12 +160,13 @@ def search(
     storage: str,
     name: str,
     sampler: Sampler = "tpe",
+    shared: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[FrozenTrial]:
     """Tries candidates until the study has ``trials``; goes on where an earlier or another process has left it.
 
     Where both filters and filterlets may go, the sampler moves the filters, and every other trial prunes filterlets of
-    one of the best networks so far: what filters alone can do is found first, and never given up.
+    one of the best networks so far.
 
     A trial's values are the loss on validation data after a short training, and the predicted instructions.
 
@@ -173,6 +174,8 @@ def search(
         effort: of that training, see ``Recipe.train``.
         storage: database URL of the study, such as ``sqlite:///study.db``.
         name: of the study.
+        shared: whether other processes work on it at the same time: trials that have begun and not ended are theirs.
+            Otherwise they are what was interrupted, and done again.
 
     Returns:
         All trials; ``front`` picks the best of them.
@@ -184,16 +187,18 @@ def search(
     study = optuna.create_study(
         storage=storage, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
     )
-    if not study.trials:
-        smallest = [] if budget.without_limits() else [space.most]  # which is known to be within
-        for point in [*smallest, *space.first()]:
-            study.enqueue_trial(point, skip_if_exists=True)
+    smallest = [] if budget.without_limits() else [space.most]  # which is known to be within
+    first = [*smallest, *space.first()]
     while len(finished := study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])) < trials:
         progress(f"trial {len(finished) + 1} of {trials}")
+        running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if shared else []
+        begun = [trial.params for trial in (*finished, *running)]
+        left = [point for point in first if point not in begun]
         step = seed * 1_000_003 + len(finished)
+        fixed = left[0] if left else _fixed(space, finished, step)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.sampler = PartialFixedSampler(_fixed(space, finished, step), _sampler(sampler, step))
+            study.sampler = PartialFixedSampler(fixed, _sampler(sampler, step))
         study.optimize(lambda trial: _evaluate(trial, space, budget, effort, seed), n_trials=1)
     return study.get_trials(states=[TrialState.COMPLETE])
 
@@ -230,12 +235,12 @@ def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
 
 def _fixed(space: Space, finished: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
     """Parameters that the sampler does not choose, because the next trial is one of filters, or of filterlets."""
-    if space.method != "both" or len(finished) < len(_FIRST_RATES):
+    if space.method != "both":
         return {}
     if len(finished) % 2:
         return {name: 0.0 for name in space.most if name.startswith("lost/")}
     random = np.random.default_rng(seed)
-    best = pareto(finished)
+    best = front(finished) or pareto(finished)
     parent = best[random.integers(len(best))]
     return space.sparser(parent.params, 1 - math.exp(random.uniform(*np.log(_LOST))))
 
