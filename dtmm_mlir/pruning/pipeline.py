@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -190,20 +189,12 @@ class _Run:
         return self._measured(min(within or tuned, key=lambda each: each["loss"]))
 
     def _cheapest(self, trials: list[FrozenTrial]) -> dict[str, Any]:
-        """The cheapest network that keeps the metric; the most accurate one where none does.
-
-        Candidates from all over the front are fine-tuned. Bisection among those that no cheaper one beats by its loss
-        takes dearer ones to keep the metric too; where it ends, what lies between is measured as well.
-        """
+        """The cheapest network that keeps the metric, among fine-tuned candidates from all over the front; the dearest
+        where none does."""
         places = np.linspace(0, len(trials) - 1, min(_FINALISTS, len(trials))).round().astype(int)
         tuned = sorted((self._tuned(trials[place]) for place in places), key=_instructions)
-        finalists = [each for i, each in enumerate(tuned) if all(each["loss"] < other["loss"] for other in tuned[:i])]
-        first = bisect_left(finalists, True, key=lambda each: self._keeps_metric(self._measured(each)))
-        least = _instructions(finalists[first - 1]) if first else 0
-        for each in tuned:
-            if least < _instructions(each) and self._keeps_metric(found := self._measured(each)):
-                return found
-        return self._measured(finalists[-1])
+        measured = map(self._measured, tuned)  # one after the other, until one is found
+        return next((found for found in measured if self._keeps_metric(found)), None) or self._measured(tuned[-1])
 
     def _keeps_metric(self, found: dict[str, Any]) -> bool:
         drop = self.settings.budget.drop
