@@ -26,7 +26,7 @@ from dtmm_mlir.errors import DtmmError  # noqa: E402
 from dtmm_mlir.pruning import Budget, Settings, prune  # noqa: E402
 
 NETWORKS = ("vgg", "resnet")
-METHODS = ("both", "filterlets", "filters")
+METHODS = ("both", "filters")
 
 
 def measure(network: str, method: str, seed: int, trials: int, effort: float, drop: float, folder: Path) -> dict:
@@ -49,7 +49,7 @@ def measure(network: str, method: str, seed: int, trials: int, effort: float, dr
 @click.command()
 @click.option("--seeds", default=5, show_default=True)
 @click.option("--trials", default=40, show_default=True)
-@click.option("--effort", default=0.1, show_default=True)
+@click.option("--effort", default=0.15, show_default=True)
 @click.option("--drop", default=0.5, show_default=True, help="Points of accuracy that may be lost.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("build/digits"), show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the rows to this file.")
@@ -57,16 +57,17 @@ def main(seeds: int, trials: int, effort: float, drop: float, folder: Path, file
     """Prunes both networks by every method and prints the mean and spread over the seeds."""
     rows = []
     table = Table(title=f"Instructions of the dense network's, at most {drop} points lost", title_justify="left")
-    for column in ("network", *METHODS):
+    for column in ("network", *METHODS, " / ".join(METHODS)):
         table.add_column(column)
     for network in NETWORKS:
-        cells = []
+        cells, means = [], []
         for method in METHODS:
             found = [measure(network, method, seed, trials, effort, drop, folder) for seed in range(seeds)]
             rows += found
             ratios = np.array([row["ratio"] for row in found])
             cells.append(f"{ratios.mean():.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
-        table.add_row(network, *cells)
+            means.append(ratios.mean())
+        table.add_row(network, *cells, f"{means[0] / means[1]:.2f}")
     if file:
         file.write_text(json.dumps({"trials": trials, "effort": effort, "drop": drop, "rows": rows}, indent=2) + "\n")
     Console().print(table)

@@ -64,7 +64,7 @@ def _accepted(trials: list[FrozenTrial]) -> FrozenTrial | None:
             current = trial
             continue
         rise = _energy(trial) - _energy(current)
-        chance = np.random.default_rng(trial.number).random()
+        chance = np.random.default_rng(number).random()
         if rise <= 0 or chance < math.exp(-rise / _COOLING**number):
             current = trial
     return current

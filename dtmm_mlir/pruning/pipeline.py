@@ -24,12 +24,16 @@ from dtmm_mlir.pruning.cost import Cost, Predictor
 from dtmm_mlir.pruning.figure import draw_front
 from dtmm_mlir.pruning.importance import Importance, contributions
 from dtmm_mlir.pruning.layers import find_layers
-from dtmm_mlir.pruning.masks import apply_masks, bake, masks_of
+from dtmm_mlir.pruning.masks import bake, masks_of
 from dtmm_mlir.pruning.recipe import Recipe
 from dtmm_mlir.pruning.scheduler import Candidate, Method, Sampler, Space, front, none_within, search
 from dtmm_mlir.pruning.stages import Stages
+from dtmm_mlir.pruning.tuning import fine_tune
 from dtmm_mlir.quantization import quantize_int8
 from dtmm_mlir.targets import get_target
+
+_FINALISTS = 6
+"""Candidates of a search, at most, that are fine-tuned."""
 
 _ROUNDS = 4
 """Networks that are fine-tuned and measured before a budget counts as missed."""
@@ -154,13 +158,13 @@ class _Run:
                 raise none_within(searched, aim)
             if not trials:
                 break
-            found = self._cheapest(trials) if budget.without_limits() else self._most_accurate(trials)
+            found = self._cheapest(trials) if budget.without_limits() else self._most_accurate(trials, aim)
             tried.append(found)
             outcome = Outcome.read(found["measured"])
-            if budget.allows(outcome.cost) and self._keeps_metric(outcome):
+            if budget.allows(outcome.cost) and self._keeps_metric(found):
                 return self._report(found, trials)
             aim = _lower(aim, budget, outcome.cost, Cost(**found["predicted"]))
-            if aim == budget or not self._keeps_metric(outcome):
+            if aim == budget or not self._keeps_metric(found):
                 break
         raise self._missed([Outcome.read(each["measured"]) for each in tried])
 
@@ -174,55 +178,56 @@ class _Run:
             storage=self.storage,
             name=f"{self.settings.method}-{name}",
             sampler=self.settings.sampler,
+            shared=self.settings.storage is not None,
             progress=self.progress,
         )
 
-    def _most_accurate(self, trials: list[FrozenTrial]) -> dict[str, Any]:
-        return self._finish(min(trials, key=lambda trial: trial.values[0]))
+    def _most_accurate(self, trials: list[FrozenTrial], budget: Budget) -> dict[str, Any]:
+        """That of the smallest loss after fine-tuning, among the best of the search."""
+        tuned = [self._tuned(trial) for trial in trials[-_FINALISTS // 2 :]]
+        within = [each for each in tuned if budget.allows(Cost(**each["predicted"]))]
+        return self._measured(min(within or tuned, key=lambda each: each["loss"]))
 
     def _cheapest(self, trials: list[FrozenTrial]) -> dict[str, Any]:
-        """The cheapest trial whose network keeps the metric, by bisection: dearer ones are taken to keep it too."""
-        low, high, best = 0, len(trials) - 1, None
-        while low <= high:
-            middle = (low + high) // 2
-            found = self._finish(trials[middle])
-            if self._keeps_metric(Outcome.read(found["measured"])):
-                best, high = found, middle - 1
-            else:
-                low = middle + 1
-        return best or self._finish(trials[-1])
+        """The cheapest network that keeps the metric, among fine-tuned candidates from all over the front; the dearest
+        where none does."""
+        places = np.linspace(0, len(trials) - 1, min(_FINALISTS, len(trials))).round().astype(int)
+        tuned = sorted((self._tuned(trials[place]) for place in places), key=_instructions)
+        measured = map(self._measured, tuned)  # one after the other, until one is found
+        return next((found for found in measured if self._keeps_metric(found)), None) or self._measured(tuned[-1])
 
-    def _keeps_metric(self, outcome: Outcome) -> bool:
+    def _keeps_metric(self, found: dict[str, Any]) -> bool:
         drop = self.settings.budget.drop
-        return drop is None or outcome.metric >= self.dense.metric - drop
+        return drop is None or Outcome.read(found["measured"]).metric >= self.dense.metric - drop
 
-    def _finish(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Fine-tunes, quantizes, compiles and measures the network of a trial."""
-        candidate = Candidate.of(trial.params)
+    def _tuned(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A trial whose network is fine-tuned: the loss on validation data, and the cost predicted of what is left."""
         key = hashlib.sha256(repr(sorted(trial.params.items())).encode()).hexdigest()[:12]
 
         def tune() -> nn.Module:
             self.progress("fine-tuning")
-            model, masks = self.space.build(candidate)
-            apply_masks(model, masks)
+            model, masks = self.space.build(Candidate.of(trial.params))
             torch.manual_seed(self.settings.seed)
-            self.recipe.train(model, 1.0)
+            fine_tune(self.recipe, model, masks, 1.0)
             bake(model)
             return model
 
+        def judge() -> dict[str, Any]:
+            model = self.stages.tensors(f"tuned-{key}", tune)
+            cost = self.space.predictor(model, self.recipe.example(), masks_of(model))
+            return {"key": key, "rates": trial.params, "loss": self.recipe.validate(model), "predicted": asdict(cost)}
+
+        return self.stages.json(f"judged-{key}", judge)
+
+    def _measured(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What ``_tuned`` found, quantized, compiled and measured."""
+        key = found["key"]
+
         def measure() -> dict[str, Any]:
             self.progress("quantizing, compiling and measuring")
-            return self._measure(self.stages.tensors(f"tuned-{key}", tune), f"artifact-{key}").json()
+            return self._measure(self.stages.read_tensors(f"tuned-{key}"), f"artifact-{key}").json()
 
-        measured = self.stages.json(f"measured-{key}", measure)
-        predicted = trial.user_attrs["cost"]
-        return {
-            "key": key,
-            "rates": trial.params,
-            "loss": trial.values[0],
-            "predicted": predicted,
-            "measured": measured,
-        }
+        return {**found, "measured": self.stages.json(f"measured-{key}", measure)}
 
     def _measure(self, model: nn.Module, name: str) -> Outcome:
         calibration = [x for images, _ in self.recipe.batches() for x in images.split(1)]
@@ -267,6 +272,10 @@ class _Run:
             f"{best.cost.ram:,} of RAM and reaches {best.metric:.2f}. Raise the budget, allow a larger drop, or more "
             "trials."
         )
+
+
+def _instructions(found: dict[str, Any]) -> int:
+    return found["predicted"]["instructions"]
 
 
 def _lower(aim: Budget, budget: Budget, measured: Cost, predicted: Cost) -> Budget:

@@ -9,6 +9,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+_SOFTNESS = 2.0
+"""Temperature of the answers that a pruned network learns from."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -61,6 +65,8 @@ class ImageClassifier:
         rate: learning rate, the largest of a one-cycle schedule.
         batch: images per step.
         importance_images: of the training data, to score filterlets and to calibrate int8 with.
+        taught: weight of what ``network`` answers in the training of other networks; labels have the rest. 0 is
+            training by ``loss`` alone.
     """
 
     network: nn.Module
@@ -71,6 +77,7 @@ class ImageClassifier:
     rate: float = 5e-3
     batch: int = 64
     importance_images: int = 512
+    taught: float = 0.7
 
     def model(self) -> nn.Module:
         """The trained network."""
@@ -87,11 +94,12 @@ class ImageClassifier:
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Cross entropy."""
-        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return cross_entropy(model(batch[0]), batch[1])
 
     def train(self, model: nn.Module, effort: float) -> None:
-        """Adam with a one-cycle schedule."""
+        """Adam with a one-cycle schedule; a model other than ``network`` also learns what that one answers."""
         x, y = self.train_data
+        goal = self._distilled if self.taught and model is not self.network else self.loss
         size = min(self.batch, len(x))
         steps = max(1, round(effort * self.epochs * (len(x) // size)))
         optimizer = torch.optim.Adam(model.parameters(), self.rate)
@@ -102,12 +110,21 @@ class ImageClassifier:
             if not order:
                 order = list(torch.randperm(len(x))[: len(x) // size * size].split(size))
             picked = order.pop()
-            loss = self.loss(model, (x[picked], y[picked]))
+            loss = goal(model, (x[picked], y[picked]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         model.eval()
+
+    def _distilled(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Cross entropy and the distance from ``network``'s softened answers (Hinton et al., *Distilling the Knowledge
+        in a Neural Network*, 2015)."""
+        with torch.no_grad():
+            taught = log_softmax(self.network.eval()(batch[0]) / _SOFTNESS, 1)
+        answers = model(batch[0])
+        distance = kl_div(log_softmax(answers / _SOFTNESS, 1), taught, reduction="batchmean", log_target=True)
+        return (1 - self.taught) * cross_entropy(answers, batch[1]) + self.taught * _SOFTNESS**2 * distance
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> float:

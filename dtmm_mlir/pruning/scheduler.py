@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 import numpy as np
 import optuna
 import torch
+from optuna.samplers import PartialFixedSampler
 from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
@@ -22,27 +23,29 @@ from dtmm_mlir.pruning.cost import Cost, Predictor
 from dtmm_mlir.pruning.filters import find_groups, remove_filters
 from dtmm_mlir.pruning.importance import Importance, importance
 from dtmm_mlir.pruning.layers import find_layers
-from dtmm_mlir.pruning.masks import apply_masks
 from dtmm_mlir.pruning.recipe import Recipe
 from dtmm_mlir.pruning.structure import choose_mask, choose_shares
+from dtmm_mlir.pruning.tuning import fine_tune
 
 Method = Literal["both", "filterlets", "filters"]
 METHODS: tuple[Method, ...] = ("both", "filterlets", "filters")
 Sampler = Literal["tpe", "annealing"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "annealing")
 
-_MOST_FILTERS = 0.75
+_TOGETHER = 8
+"""Filters of a group stay in multiples of this where it has twice as many: what runs between convolutions is compiled
+by IREE, into scalar code for other counts (max-pooling 8x8 pixels on the Cortex-M55 takes 13,797 instructions with 29
+channels, 873 with 32)."""
+_MOST_FILTERS = 0.9
 """Share of a group's filters that is removed at most."""
 _MOST_IMPORTANCE = 0.8
 """Share of a layer's importance that its filterlets lose at most."""
-_FIRST_SHARES = {
-    "both": (1.0, 0.9, 0.75, 0.5),
-    "filterlets": (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.55, 0.4),
-    "filters": (1.0,),
-}
-"""By method, shares of the whole importance that filterlets keep where a search begins."""
-_FIRST_RATES = (0.0, 0.2, 0.4, 0.55, 0.65, 0.72)
-"""Shares of all groups' filters that are removed where a search begins."""
+_FIRST_SHARES = (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.55, 0.4)
+"""Shares of the whole importance that filterlets keep where a search for them alone begins."""
+_FIRST_RATES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75)
+"""Shares of all groups' filters that are removed where other searches begin."""
+_LOST = (0.02, 0.4)
+"""Share of the whole importance that filterlets lose, least and most, after filters were removed."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -85,6 +88,7 @@ class Space:
         for name, array in scores.items():
             self._twin.get_submodule(name).get_parameter("weight").data = torch.from_numpy(array).float()
         groups = find_groups(self._model, self._example) if method != "filterlets" else []
+        self._filters = {group.root: group.filters for group in groups}
         layers = list(scores) if method != "filters" else []
         self.most = {f"filters/{group.root}": _MOST_FILTERS for group in groups}
         self.most |= {f"lost/{name}": _MOST_IMPORTANCE for name in layers}
@@ -107,27 +111,26 @@ class Space:
         return self.predictor(model, self._example, masks)
 
     def first(self) -> list[dict[str, float]]:
-        """Parameters to begin with, from little pruning to much: filters at one rate in all groups, of what is left
-        importance where giving it up saves most."""
-        shares = _FIRST_SHARES[self.method]
-        rates = _FIRST_RATES if self.method != "filterlets" else (0.0,)
-        steps = sorted(product(range(len(rates)), range(len(shares))), key=sum)
-        return [self._point(rates[rate], shares[share]) for rate, share in steps]
+        """Parameters to begin with, from little pruning to much: filters at one rate in all groups, or importance
+        where giving it up saves most."""
+        none = dict.fromkeys(self.most, 0.0)
+        if self.method == "filterlets":
+            return [self.sparser(none, share) for share in _FIRST_SHARES]
+        return [{n: rate if n.startswith("filters/") else 0.0 for n in none} for rate in _FIRST_RATES]
 
-    def _point(self, rate: float, share: float) -> dict[str, float]:
-        point = {name: rate if name.startswith("filters/") else 0.0 for name in self.most}
-        if share < 1:
-            model, twin = self._without(Candidate.of(point).filters)
-            layers = [layer for layer in find_layers(model, self._example) if f"lost/{layer.name}" in self.most]
-            scores = {layer.name: self._importance(twin, layer.name) for layer in layers}
-            kept = choose_shares(scores, share, layers, self.predictor.costs)
-            point |= {f"lost/{name}": min(1 - each, _MOST_IMPORTANCE) for name, each in kept.items()}
-        return point
+    def sparser(self, parameters: Mapping[str, float], share: float) -> dict[str, float]:
+        """``parameters`` with other filterlets pruned: those that save most while ``share`` of the importance stays."""
+        model, twin = self._without(Candidate.of(parameters).filters)
+        layers = [layer for layer in find_layers(model, self._example) if f"lost/{layer.name}" in self.most]
+        scores = {layer.name: self._importance(twin, layer.name) for layer in layers}
+        kept = choose_shares(scores, share, layers, self.predictor.costs)
+        return {**parameters, **{f"lost/{name}": min(1 - each, _MOST_IMPORTANCE) for name, each in kept.items()}}
 
     def _without(self, rates: Mapping[str, float]) -> tuple[nn.Module, nn.Module]:
         """The network without some of its filters, and its twin that holds contributions in place of weights."""
         model, twin = copy.deepcopy(self._model), copy.deepcopy(self._twin)
-        remove_filters(model, twin, self._example, rates, self.kind)
+        whole = {root: _in_multiples(rate, self._filters[root]) for root, rate in rates.items()}
+        remove_filters(model, twin, self._example, whole, self.kind)
         return model, twin
 
     def smallest(self) -> Cost:
@@ -137,6 +140,14 @@ class Space:
     def _importance(self, twin: nn.Module, name: str) -> np.ndarray:
         """[F, KH, KW] of the layer ``name`` of a network that holds contributions in place of weights."""
         return importance(twin.get_submodule(name).get_parameter("weight").detach().double().numpy(), self.kind)
+
+
+def _in_multiples(rate: float, filters: int) -> float:
+    """``rate``, made smaller so that a multiple of ``_TOGETHER`` filters stays where there are many."""
+    if filters < 2 * _TOGETHER:
+        return rate
+    kept = math.ceil(round(filters * (1 - rate), 6) / _TOGETHER) * _TOGETHER
+    return max(1 - kept / filters, 0.0)
 
 
 def search(
@@ -149,9 +160,13 @@ def search(
     storage: str,
     name: str,
     sampler: Sampler = "tpe",
+    shared: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[FrozenTrial]:
     """Tries candidates until the study has ``trials``; goes on where an earlier or another process has left it.
+
+    Where both filters and filterlets may go, the sampler moves the filters, and every other trial prunes filterlets of
+    one of the best networks so far.
 
     A trial's values are the loss on validation data after a short training, and the predicted instructions.
 
@@ -159,6 +174,8 @@ def search(
         effort: of that training, see ``Recipe.train``.
         storage: database URL of the study, such as ``sqlite:///study.db``.
         name: of the study.
+        shared: whether other processes work on it at the same time: trials that have begun and not ended are theirs.
+            Otherwise they are what was interrupted, and done again.
 
     Returns:
         All trials; ``front`` picks the best of them.
@@ -170,25 +187,34 @@ def search(
     study = optuna.create_study(
         storage=storage, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
     )
-    if not study.trials:
-        smallest = [] if budget.without_limits() else [space.most]  # which is known to be within
-        for point in [*smallest, *space.first()]:
-            study.enqueue_trial(point, skip_if_exists=True)
-    while (done := len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))) < trials:
-        progress(f"trial {done + 1} of {trials}")
-        study.sampler = _sampler(sampler, seed * 1_000_003 + done)
+    smallest = [] if budget.without_limits() else [space.most]  # which is known to be within
+    first = [*smallest, *space.first()]
+    while len(finished := study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])) < trials:
+        progress(f"trial {len(finished) + 1} of {trials}")
+        running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if shared else []
+        begun = [trial.params for trial in (*finished, *running)]
+        left = [point for point in first if point not in begun]
+        step = seed * 1_000_003 + len(finished)
+        fixed = left[0] if left else _fixed(space, finished, step)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.sampler = PartialFixedSampler(fixed, _sampler(sampler, step))
         study.optimize(lambda trial: _evaluate(trial, space, budget, effort, seed), n_trials=1)
     return study.get_trials(states=[TrialState.COMPLETE])
 
 
-def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The feasible trials that no other one beats in both values, by instructions."""
-    feasible = [trial for trial in trials if max(trial.constraints.values(), default=0) <= 0]
+def pareto(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that no other one beats in both values, by instructions."""
     chosen: list[FrozenTrial] = []
-    for trial in sorted(feasible, key=lambda t: (t.values[1], t.values[0], t.number)):
+    for trial in sorted(trials, key=lambda t: (t.values[1], t.values[0], t.number)):
         if not chosen or trial.values[0] < chosen[-1].values[0]:
             chosen.append(trial)
     return chosen
+
+
+def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The feasible trials that no other one beats in both values, by instructions."""
+    return pareto([trial for trial in trials if max(trial.constraints.values(), default=0) <= 0])
 
 
 def _evaluate(trial: optuna.Trial, space: Space, budget: Budget, effort: float, seed: int) -> tuple[float, float]:
@@ -198,19 +224,25 @@ def _evaluate(trial: optuna.Trial, space: Space, budget: Budget, effort: float, 
     trial.set_user_attr("cost", vars(cost))
     for name, excess in budget.excess(cost).items():
         trial.set_constraint(name, excess)
-    apply_masks(model, masks)
     torch.manual_seed(seed)
-    if effort > 0:
-        space.recipe.train(model, effort)
+    fine_tune(space.recipe, model, masks, effort)
     return space.recipe.validate(model), float(cost.instructions)
 
 
 def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    if kind == "annealing":
-        return AnnealingSampler(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    return AnnealingSampler(seed) if kind == "annealing" else optuna.samplers.TPESampler(seed=seed, multivariate=True)
+
+
+def _fixed(space: Space, finished: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
+    """Parameters that the sampler does not choose, because the next trial is one of filters, or of filterlets."""
+    if space.method != "both":
+        return {}
+    if len(finished) % 2:
+        return {name: 0.0 for name in space.most if name.startswith("lost/")}
+    random = np.random.default_rng(seed)
+    best = front(finished) or pareto(finished)
+    parent = best[random.integers(len(best))]
+    return space.sparser(parent.params, 1 - math.exp(random.uniform(*np.log(_LOST))))
 
 
 def none_within(trials: Sequence[FrozenTrial], budget: Budget) -> DtmmError:

@@ -12,9 +12,9 @@ from dtmm_mlir.pruning.cost import LayerCosts
 from dtmm_mlir.pruning.layers import Layer
 
 _SHARING = (1, 2, 4)
-"""Neighbouring filters that keep the same positions."""
+"""Neighbouring filters that keep the same positions; all filters may, too."""
 
-_SHARES = (1.0, 0.99, 0.97, 0.95, 0.92, 0.9, 0.87, 0.83, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+_SHARES = (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.45, 0.3, 0.2)
 """Shares of a layer's importance that are tried."""
 
 
@@ -27,16 +27,16 @@ def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
     Returns:
         [F, KH, KW] bool.
     """
-    return _mask(importance, share, 1, 1)
+    return _reaching(importance, share, 1, 1)
 
 
 def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs: LayerCosts) -> np.ndarray:
     """The mask of the fewest instructions, among some that keep ``share`` of the importance.
 
     A kernel computes blocks of filters together and walks the positions that any filter of the block keeps, so filters
-    of a block better share them; and runs of neighbouring positions share inputs. Tried are filterlets of 1, 2 and 4
-    neighbouring filters together, each at single positions and in whole kernel rows, those of the largest importance
-    first. What costs nothing more, because the block computes it anyway, is kept as well.
+    of a block better share them; and runs of neighbouring positions share inputs. Tried are filterlets of 1, 2, 4
+    neighbouring filters and of all together, each at single positions and in whole kernel rows, those of the largest
+    importance first.
 
     Args:
         importance: [F, KH, KW], at least zero.
@@ -47,9 +47,25 @@ def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs:
     Returns:
         [F, KH, KW] bool.
     """
-    widths = sorted({1, geometry.kw})
-    masks = [_mask(importance, share, filters, width) for filters, width in product(_SHARING, widths)]
+    masks = [_reaching(importance, share, *unit) for unit in _units(importance.shape)]
     return min(masks, key=lambda mask: costs(geometry, mask))
+
+
+def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -> np.ndarray:
+    """As many filterlets as ``mask`` keeps, in the same units of filters and positions, by another importance.
+
+    Args:
+        mask: [F, KH, KW] bool, from ``choose_mask``.
+        importance: [F, KH, KW], at least zero.
+        grown: 0 to 1, how much of the way from ``mask`` back to all filterlets, in equal factors.
+
+    Returns:
+        [F, KH, KW] bool.
+    """
+    filters, width = next(unit for unit in reversed(_units(mask.shape)) if _consists_of(mask, *unit))
+    kept = _sums(mask, filters, width) > 0
+    count = round(kept.sum() ** (1 - grown) * kept.size**grown)
+    return _largest(importance, max(count, 1), filters, width)
 
 
 def choose_shares(
@@ -105,17 +121,36 @@ def _use_rest(picked: np.ndarray, lost: np.ndarray, taken: np.ndarray, allowed: 
         picked[row] = column
 
 
-def _mask(importance: np.ndarray, share: float, filters: int, width: int) -> np.ndarray:
-    """Keeps units of ``filters`` by ``width`` along kx, the most important first."""
-    f, kh, kw = importance.shape
-    padded = np.pad(importance, ((0, -f % filters), (0, 0), (0, -kw % width)))
-    shape = padded.shape[0] // filters, filters, kh, padded.shape[2] // width, width
-    units = padded.reshape(shape).sum(axis=(1, 4))
-    order = np.argsort(-units, axis=None, kind="stable")
-    reached = np.cumsum(units.reshape(-1)[order])
-    goal = share * reached[-1]
-    count = units.size if share >= 1 else int(np.searchsorted(reached, goal * (1 - 1e-12))) + 1
-    kept = np.zeros(units.size, bool)
-    kept[order[:count]] = True
-    whole = np.broadcast_to(kept.reshape(units.shape)[:, None, :, :, None], shape)
-    return np.ascontiguousarray(whole.reshape(padded.shape)[:f, :, :kw])
+def _units(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Filters and positions along kx that are kept or pruned together, for masks of ``shape`` [F, KH, KW]."""
+    sharing = sorted({min(filters, shape[0]) for filters in (*_SHARING, shape[0])})
+    return list(product(sharing, sorted({1, shape[2]})))
+
+
+def _reaching(importance: np.ndarray, share: float, filters: int, width: int) -> np.ndarray:
+    """The fewest units that keep ``share`` of the importance."""
+    units = np.sort(_sums(importance, filters, width), axis=None)[::-1]
+    reached = np.cumsum(units)
+    goal = share * reached[-1] * (1 - 1e-12)
+    return _largest(importance, units.size if share >= 1 else int(np.searchsorted(reached, goal)) + 1, filters, width)
+
+
+def _largest(importance: np.ndarray, count: int, filters: int, width: int) -> np.ndarray:
+    """Keeps the ``count`` units of the largest importance."""
+    f, _, kw = importance.shape
+    units = _sums(importance, filters, width)
+    kept = np.zeros(units.shape, bool)
+    kept.flat[np.argsort(-units, axis=None, kind="stable")[:count]] = True
+    return np.ascontiguousarray(kept.repeat(filters, axis=0).repeat(width, axis=2)[:f, :, :kw])
+
+
+def _sums(array: np.ndarray, filters: int, width: int) -> np.ndarray:
+    """Of each unit of ``filters`` by ``width`` along kx."""
+    f, kh, kw = array.shape
+    padded = np.pad(array, ((0, -f % filters), (0, 0), (0, -kw % width)))
+    return padded.reshape(padded.shape[0] // filters, filters, kh, -1, width).sum(axis=(1, 4))
+
+
+def _consists_of(mask: np.ndarray, filters: int, width: int) -> bool:
+    """Whether ``mask`` keeps and prunes whole units."""
+    return bool((_largest(mask, int((_sums(mask, filters, width) > 0).sum()), filters, width) == mask).all())

@@ -18,7 +18,8 @@ from dtmm_mlir.pruning.cost import Cost, LayerCosts, Predictor  # noqa: E402
 from dtmm_mlir.pruning.filters import find_groups, remove_filters  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions  # noqa: E402
 from dtmm_mlir.pruning.layers import find_layers  # noqa: E402
-from dtmm_mlir.pruning.structure import choose_shares, plain_mask  # noqa: E402
+from dtmm_mlir.pruning.structure import choose_again, choose_shares, plain_mask  # noqa: E402
+from dtmm_mlir.pruning.tuning import fine_tune  # noqa: E402
 from dtmm_mlir.targets import get_target  # noqa: E402
 
 M55 = get_target("cortex-m55")
@@ -125,6 +126,54 @@ def test_masks_keep_the_share_they_are_asked_for(share: float) -> None:
         assert scores[mask].sum() >= share * scores.sum() * (1 - 1e-9)
     assert scores[plain].sum() - scores[plain].min() < share * scores.sum() or plain.all()
     assert costs(shape, chosen)[0] <= costs(shape, plain)[0]
+
+
+def shared(mask: np.ndarray, filters: int) -> bool:
+    """Whether ``filters`` neighbouring filters keep the same positions."""
+    return all((mask[i : i + filters] == mask[i]).all() for i in range(0, len(mask), filters))
+
+
+@pytest.mark.parametrize("filters", [1, 2, 4, 12])
+def test_masks_are_chosen_again_in_the_same_units(filters: int) -> None:
+    random = np.random.default_rng(3)
+    mask = (random.random((12 // filters, 3, 3)) < 0.5).repeat(filters, axis=0)
+    first, again = (choose_again(mask, random.gamma(0.4, size=mask.shape)) for _ in range(2))
+    assert shared(again, filters)
+    assert not (first == again).all()
+    assert first.sum() == again.sum() == mask.sum()
+    importance = random.gamma(0.4, size=mask.shape)
+    sizes = [choose_again(mask, importance, grown).sum() for grown in (0.0, 0.5, 1.0)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == mask.size
+
+
+def test_fine_tuning_prunes_as_much_as_the_masks(recipe: ImageClassifier) -> None:
+    model, tuned = recipe.model(), copy.deepcopy(recipe.model())
+    mask = np.random.default_rng(0).random((12, 3, 3)) < 0.3
+    fine_tune(recipe, model, {"first.0": mask}, 0)
+    np.testing.assert_array_equal(masks_of(model)["first.0"], mask)
+    tuned.first[0].weight.data = torch.randn(12, 8, 3, 3)  # now other filterlets weigh most
+    fine_tune(recipe, tuned, {"first.0": mask}, 0.2)
+    bake(tuned)
+    kept = masks_of(tuned)["first.0"]
+    assert kept.sum() == mask.sum()
+    assert not (kept == mask).all()
+
+
+def test_pruned_networks_learn_from_the_dense_one(recipe: ImageClassifier) -> None:
+    """With labels that say nothing, only the dense network can be followed."""
+    images, labels = recipe.train_data
+    agreed = []
+    for taught in (0.0, 1.0):
+        torch.manual_seed(0)
+        wrong = ImageClassifier(
+            recipe.model(), (images, labels.roll(1)), recipe.valid_data, recipe.test_data, epochs=6, taught=taught
+        )
+        pupil = copy.deepcopy(recipe.model())
+        wrong.train(pupil, 1.0)
+        answers = (network.eval()(recipe.test_data[0]).argmax(dim=1) for network in (recipe.model(), pupil))
+        agreed.append(float((next(answers) == next(answers)).float().mean()))
+    assert agreed[0] < 0.7 < agreed[1]
 
 
 def test_shares_give_up_importance_where_it_saves_most() -> None:
