@@ -32,10 +32,6 @@ METHODS: tuple[Method, ...] = ("both", "filterlets", "filters")
 Sampler = Literal["tpe", "annealing"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "annealing")
 
-_TOGETHER = 8
-"""Filters of a group stay in multiples of this where it has twice as many: what runs between convolutions is compiled
-by IREE, into scalar code for other counts (max-pooling 8x8 pixels on the Cortex-M55 takes 13,797 instructions with 29
-channels, 873 with 32)."""
 _MOST_FILTERS = 0.9
 """Share of a group's filters that is removed at most."""
 _MOST_IMPORTANCE = 0.8
@@ -88,7 +84,6 @@ class Space:
         for name, array in scores.items():
             self._twin.get_submodule(name).get_parameter("weight").data = torch.from_numpy(array).float()
         groups = find_groups(self._model, self._example) if method != "filterlets" else []
-        self._filters = {group.root: group.filters for group in groups}
         layers = list(scores) if method != "filters" else []
         self.most = {f"filters/{group.root}": _MOST_FILTERS for group in groups}
         self.most |= {f"lost/{name}": _MOST_IMPORTANCE for name in layers}
@@ -129,8 +124,7 @@ class Space:
     def _without(self, rates: Mapping[str, float]) -> tuple[nn.Module, nn.Module]:
         """The network without some of its filters, and its twin that holds contributions in place of weights."""
         model, twin = copy.deepcopy(self._model), copy.deepcopy(self._twin)
-        whole = {root: _in_multiples(rate, self._filters[root]) for root, rate in rates.items()}
-        remove_filters(model, twin, self._example, whole, self.kind)
+        remove_filters(model, twin, self._example, rates, self.kind)
         return model, twin
 
     def smallest(self) -> Cost:
@@ -140,14 +134,6 @@ class Space:
     def _importance(self, twin: nn.Module, name: str) -> np.ndarray:
         """[F, KH, KW] of the layer ``name`` of a network that holds contributions in place of weights."""
         return importance(twin.get_submodule(name).get_parameter("weight").detach().double().numpy(), self.kind)
-
-
-def _in_multiples(rate: float, filters: int) -> float:
-    """``rate``, made smaller so that a multiple of ``_TOGETHER`` filters stays where there are many."""
-    if filters < 2 * _TOGETHER:
-        return rate
-    kept = math.ceil(round(filters * (1 - rate), 6) / _TOGETHER) * _TOGETHER
-    return max(1 - kept / filters, 0.0)
 
 
 def search(

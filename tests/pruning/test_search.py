@@ -82,18 +82,6 @@ def test_filters_alone_are_searched_in_turn(recipe: ImageClassifier, tmp_path: P
         assert candidates[number].filters in [earlier.filters for earlier in candidates[:number]]
 
 
-def test_many_filters_stay_in_multiples() -> None:
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 12, 3), torch.nn.ReLU(),
-        torch.nn.Flatten(), torch.nn.Linear(12 * 16, 4),
-    )  # fmt: skip
-    images, labels = torch.rand(8, 1, 8, 8), torch.arange(8) % 4
-    space = space_of(ImageClassifier(network, (images, labels), (images, labels), (images, labels)))
-    for rate, expected in ((0.0, (32, 12)), (0.25, (24, 9)), (0.3, (24, 8)), (0.9, (8, 1))):
-        model, _ = space.build(Candidate({"0": rate, "2": rate}, {}))
-        assert (model[0].out_channels, model[2].out_channels) == expected
-
-
 def test_workers_share_a_study(recipe: ImageClassifier, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/shared.db"
     for seed, trials in ((0, 9), (1, 12)):
