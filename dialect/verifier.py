@@ -208,8 +208,16 @@ def _plan(op: ir.Operation) -> Findings:
 def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g = view.geometry
     width = g.kw if plan.kernel == "input_stationary" else plan.run_width
-    if plan.kernel == "depthwise" or view.element_type != "i8" or g.groups > 1 or g.dilations[1] > 1:
-        yield "plan joins channels, which takes another kernel than depthwise, i8, one group and no horizontal dilation"
+    if (
+        plan.kernel not in ("table", "input_stationary")
+        or view.element_type != "i8"
+        or g.groups > 1
+        or g.dilations[1] > 1
+    ):
+        yield (
+            "plan joins channels, which takes the table or input_stationary kernel, i8, one group and no horizontal "
+            "dilation"
+        )
     elif plan.joined != g.c and (plan.joined != g.c % 16 or width != g.kw):
         yield (
             f"plan joins {plan.joined} of {g.c} channels; it can join all, "

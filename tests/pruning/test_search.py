@@ -127,9 +127,9 @@ def test_candidate_of_parameters() -> None:
 @needs_qemu
 def test_whole_road(recipe: ImageClassifier, tmp_path: Path) -> None:
     dense = Settings(trials=10, effort=0.1, budget=Budget(drop=100.0, instructions=10**9), method="filterlets")
-    settings = replace(dense, budget=Budget(instructions=30_000, drop=100.0))
+    settings = replace(dense, budget=Budget(instructions=23_000, drop=100.0))
     result = prune(recipe, settings, tmp_path / "run")
-    assert result["pruned"]["instructions"] <= 30_000 < result["dense"]["instructions"]
+    assert result["pruned"]["instructions"] <= 23_000 < result["dense"]["instructions"]
     assert result["pruned"]["host_metric"] == result["pruned"]["metric"]
     artifact = dtmm_mlir.load(tmp_path / "run" / "artifact")
     assert artifact.manifest["flash_bytes"] == result["pruned"]["flash"]
