@@ -53,6 +53,9 @@ _LANES_SUMS = 16
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
 """Instructions, about, of straight-line code."""
 
+_BYTES_TO_SPARE = 1024
+"""Bytes by which weights on a host may exceed nine eighths of the unpruned ones in ``balanced``."""
+
 _WORTH, _GAIN = 0.9, 0.95
 """Instructions of plans that store up to the unpruned weights must be fewer than this of those that store FWCS; or
 these more than this of the unpruned convolution's."""
@@ -78,7 +81,7 @@ class PlanKernels(Pass):
         target: name of the target that the kernels are for.
         optimize: ``speed``: the fewest instructions; ``balanced``: the fewest among the plans that store no more than
             FWCS as DTMM has it, or than FWCS of the unpruned weights where that takes a tenth less, or pruning would
-            gain nothing; ``size``: the fewest bytes, and short loops.
+            gain nothing, on hosts hardly more than the unpruned weights; ``size``: the fewest bytes, and short loops.
         plans: a JSON file that names plans, such as an artifact's manifest; the planner chooses for the layers where it
             names none.
     """
@@ -126,6 +129,8 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
     least = min(bytes.values())
     if optimize != "balanced":
         return best(least if optimize == "size" else math.inf)[1]
+    if not isa.short_of_flash:
+        return best(max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE))[1]
     small, large = (best(max(least, fwcs_bytes(conv, count))) for count in (int(conv.kept.sum()), conv.kept.size))
     unpruned = min(estimates[plan] for plan in plans if plan.dense)
     return (small if small[0] <= min(large[0] / _WORTH, unpruned * _GAIN) else large)[1]

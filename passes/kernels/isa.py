@@ -98,6 +98,8 @@ class Isa:
     """Whether there is ``pass_filters``."""
     pixel_lanes = False
     """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
+    short_of_flash = False
+    """Whether bytes count: a microcontroller's."""
     byte_reach: int | None = None
     """Largest offset of a load of a vector whose address is any; ``None`` where it does not matter."""
     word_reach: int | None = None

@@ -37,6 +37,7 @@ class Mve(Isa):
     accumulators = 8
 
     scalar_sums = True
+    short_of_flash = True
     first_product_is_free = True
     partial_vectors = True
     stationary_inputs = True
