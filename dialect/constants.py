@@ -32,12 +32,15 @@ def walk(op: ir.Operation | ir.OpView | ir.Module, *names: str) -> Iterator[ir.O
     """
     found: list[ir.Operation] = []
 
-    def visit(inner: ir.Operation) -> ir.WalkResult:
-        if not names or inner.name in names:
-            found.append(inner.operation)
-        return ir.WalkResult.ADVANCE
+    def visit(outer: ir.Operation) -> None:  # not Operation.walk, which makes a RuntimeError of Ctrl-C in a callback
+        for region in outer.regions:
+            for block in region:
+                for inner in block:
+                    visit(inner.operation)
+        if not names or outer.name in names:
+            found.append(outer)
 
-    op.operation.walk(visit)
+    visit(op.operation)
     yield from found
 
 

@@ -31,7 +31,7 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
         name: of the program.
         obj: the context object of click.
     """
-    _handle_signals()
+    signals = _Signals()
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if not _is_debugging():
         _quiet_libraries()
@@ -42,18 +42,13 @@ def run_program(command: click.Command, arguments: Sequence[str] | None, name: s
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted.", 130)
-    except DtmmError as error:
-        _fail(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
         sys.exit(1)
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
-    except MemoryError:
-        _fail("the machine has too little memory for this.")
     except Exception as error:
-        reason = " ".join(str(error).split()) or "no reason given"
-        _fail(f"unexpected {type(error).__name__}: {reason}. Set {DEBUG_VARIABLE}=1 to see where it came from.")
+        if signals.received:  # a library made another exception of the signal's
+            _fail("interrupted.", 128 + signals.received)
+        _fail(_explanation(error))
     sys.exit(code if isinstance(code, int) else 0)  # click returns what Context.exit was given
 
 
@@ -82,6 +77,17 @@ def _quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def _explanation(error: Exception) -> str:
+    if isinstance(error, DtmmError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
+    if isinstance(error, MemoryError):
+        return "the machine has too little memory for this."
+    reason = " ".join(str(error).split()) or "no reason given"
+    return f"unexpected {type(error).__name__}: {reason}. Set {DEBUG_VARIABLE}=1 to see where it came from."
+
+
 def _fail(message: str, code: int = 1) -> NoReturn:
     print(f"{_red('error:')} {' '.join(message.split())}", file=sys.stderr)
     if _is_debugging():
@@ -95,15 +101,23 @@ def _red(text: str) -> str:
     return f"\033[1;31m{text}\033[0m" if is_coloured else text
 
 
-def _handle_signals() -> None:
-    """Makes Ctrl-C an exception even for a background job of a script, which starts with it ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _exit_on_signal)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-        signal.signal(signal.SIGHUP, _exit_on_signal)
+class _Signals:
+    """Makes exceptions of SIGINT, SIGTERM and SIGHUP, so that temporary folders go and child processes end.
 
+    Attributes:
+        received: the number of the last one; 0 if there was none.
+    """
 
-def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    """Unwinds the stack, so that temporary folders go and child processes end."""
-    signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    def __init__(self) -> None:
+        self.received = 0
+        signal.signal(signal.SIGINT, self._raise)  # a script's background job starts with it ignored
+        signal.signal(signal.SIGTERM, self._raise)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, self._raise)
+
+    def _raise(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.received = number
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)

@@ -17,6 +17,7 @@ import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.deploy.attributes import attribute_bytes
+from dtmm_mlir.dialect.constants import defining_op, walk
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import location_text
 
@@ -254,7 +255,7 @@ class _Reader:
                 self.exports[key] = export
 
     def _run_initializer(self, op: ir.Operation) -> None:
-        self.initializing = not _contains(op, "stream.cmd.dispatch")
+        self.initializing = not any(walk(op, "stream.cmd.dispatch"))
         self._run_blocks(op)
         self.initializing = False
 
@@ -299,11 +300,11 @@ class _Reader:
         """Lets allocations that are returned whole lie in the caller's buffers instead of the arena."""
         for returned in _ops_named(function, "util.return"):
             for index, value in enumerate(returned.operands):
-                export = _defining_op(value)
+                export = defining_op(value)
                 if export is None or export.name != "stream.tensor.export":
                     continue
                 source = _look_through_await(export.operands[0])
-                alloca = _defining_op(source)
+                alloca = defining_op(source)
                 if alloca is not None and alloca.name == "stream.resource.alloca" and source not in self.outputs:
                     whole = self._constant(alloca.operands[0]) == self._tensor(export, "source_encoding").bytes
                     if whole:
@@ -311,7 +312,7 @@ class _Reader:
 
     def _constant(self, value: ir.Value) -> int | None:
         """An integer known before the interpretation reaches it."""
-        op = _defining_op(value)
+        op = defining_op(value)
         return _integer(op) if op is not None and op.name == "arith.constant" else None
 
     def _run_blocks(self, op: ir.Operation) -> list[Any]:
@@ -609,26 +610,9 @@ def _ops_named(op: ir.Operation, name: str) -> list[ir.Operation]:
     ]
 
 
-def _contains(op: ir.Operation, name: str) -> bool:
-    found = False
-
-    def visit(inner: ir.Operation) -> ir.WalkResult:
-        nonlocal found
-        found = found or inner.name == name
-        return ir.WalkResult.ADVANCE
-
-    op.walk(visit)
-    return found
-
-
-def _defining_op(value: ir.Value) -> ir.Operation | None:
-    owner = value.owner
-    return None if isinstance(owner, ir.Block) else owner.operation
-
-
 def _look_through_await(value: ir.Value) -> ir.Value:
     """The resource that ``stream.timepoint.await`` passes on."""
-    op = _defining_op(value)
+    op = defining_op(value)
     if op is None or op.name != "stream.timepoint.await":
         return value
     return op.operands[list(op.results).index(value)]

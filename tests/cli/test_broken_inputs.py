@@ -196,6 +196,24 @@ def test_interrupted_background_job(models: Path, tmp_path: Path) -> None:
     expect_only(tmp_path)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("disguise", ["RuntimeError", "DtmmError"])
+def test_interrupted_within_a_library(number: signal.Signals, disguise: str) -> None:
+    """C++ that calls back makes another exception of the one that a signal's handler raised."""
+    code = f"""
+import click, os, dtmm_mlir.cli.program as program
+from dtmm_mlir.errors import DtmmError
+@click.command()
+def compile():
+    try: os.kill(os.getpid(), {number.value})
+    except BaseException as error: raise {disguise}(repr(error))
+program.run_program(compile, [], "compile")
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.returncode == 128 + number
+    assert child.stderr == "error: interrupted.\n"
+
+
 def test_no_artifact(dtmm_mlir: Program, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(1))
     expect_error(dtmm_mlir("run", "nowhere", "--input", "x.npy"), "manifest.json is missing")
