@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -60,6 +59,9 @@ _WORTH, _GAIN = 0.9, 0.95
 """Instructions of plans that store up to the unpruned weights must be fewer than this of those that store FWCS; or
 these more than this of the unpruned convolution's."""
 
+_RESULT_CODE, _LIST_CODE = 70, 500
+"""Bytes of code that store a result, and that write a list of passes."""
+
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel."""
 
@@ -81,7 +83,7 @@ class PlanKernels(Pass):
         target: name of the target that the kernels are for.
         optimize: ``speed``: the fewest instructions; ``balanced``: the fewest among the plans that store no more than
             FWCS as DTMM has it, or than FWCS of the unpruned weights where that takes a tenth less, or pruning would
-            gain nothing, on hosts hardly more than the unpruned weights; ``size``: the fewest bytes, and short loops.
+            gain nothing, on hosts hardly more than the unpruned weights; ``size``: the fewest bytes, with what stores results, and short loops.
         plans: a JSON file that names plans, such as an artifact's manifest; the planner chooses for the layers where it
             names none.
     """
@@ -126,14 +128,26 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         found = min((plan for plan in plans if bytes[plan] <= most), key=order)
         return estimates[found], found
 
+    if optimize == "size":
+        return min(plans, key=lambda plan: (bytes[plan] + _extra_code(plan, isa), *order(plan)))
+    if optimize == "speed":
+        return min(plans, key=order)
     least = min(bytes.values())
-    if optimize != "balanced":
-        return best(least if optimize == "size" else math.inf)[1]
     if not isa.short_of_flash:
         return best(max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE))[1]
     small, large = (best(max(least, fwcs_bytes(conv, count))) for count in (int(conv.kept.sum()), conv.kept.size))
     unpruned = min(estimates[plan] for plan in plans if plan.dense)
     return (small if small[0] <= min(large[0] / _WORTH, unpruned * _GAIN) else large)[1]
+
+
+def _extra_code(plan: Plan, isa: Isa) -> int:
+    """Bytes, about, of code that other plans do without: what writes lists of passes, and what stores results where
+    ``Isa.finish`` does not, which may."""
+    if plan.kernel == "input_stationary":
+        return _LIST_CODE
+    if plan.kernel != "table" or isa.finishes(plan.pixels, plan.filters) or not isa.finishes(isa.accumulators, 1):
+        return 0
+    return plan.pixels * plan.filters * _RESULT_CODE
 
 
 def _may_skip(conv: Convolution, isa: Isa) -> bool:
