@@ -172,7 +172,8 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     computed = int(conv.kept.any(axis=(1, 2)).sum())
     per_row = -(-g.ow // plan.pixels)
     apart = plan.pixel_rows if plan.skip_padding and conv.input_zero_point else 0
-    finish = Finish(schedule.columns * plan.pixel_rows, "double", 1, apart)
+    even = g.f % 2 == 0
+    finish = Finish(computed, schedule.columns * plan.pixel_rows, "double", 1, computed == g.f, even, apart)
     passes = [
         schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(schedule.filters(zone, filters))
         for zone in schedule.zones
@@ -181,7 +182,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
-        "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(computed),
+        "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
         "listed": schedule.list_words(filters) + (len(schedule.zones) if apart else 1) * computed * _WORDS_OF_BIAS,
         "stationary_block": blocks,
         "constant": blocks * (g.f - computed),

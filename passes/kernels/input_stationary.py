@@ -20,11 +20,11 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
-from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Chain, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
-PARAMETERS = 4
-"""Words per filter: bias, multiplier, shift, and how far the next one's results are."""
+PARAMETERS = 3
+"""Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
 
 
 def stored_sums(pixels: int) -> int:
@@ -278,10 +278,9 @@ class InputStationaryKernel(WindowKernel):
 
     @property
     def parameters(self) -> np.ndarray:
-        """[computed filters, 4] i32: bias, multiplier, shift, and how far the next one's results are; then the constant
-        filters; then ``_biases``."""
-        table = np.ascontiguousarray(super().parameters.T)[self._blocks]
-        table[:, 3] = self._steps[: len(table)]
+        """[computed filters, 3] i32, see ``PARAMETERS``; then the constant filters; then ``_biases``."""
+        table = np.ascontiguousarray(super().parameters.T)[self._blocks, :PARAMETERS]
+        table[:, 2] = table[:, 2] & (1 << STEP) - 1 | self._steps[: len(table)] << STEP
         table = self._with_constants(table, self._steps[len(table) :])
         return np.concatenate([table.reshape(-1), self._biases.reshape(-1)]).astype(np.int32)
 
@@ -582,7 +581,8 @@ class InputStationaryKernel(WindowKernel):
         apart = self._own_biases if self._biases.size else 0
         biases = self._row_biases if apart else parameters
         if self.rescale:
-            stored = Stored(count, stride, pixels, apart, self.rescale, self.clamp or (-128, 127))
+            all, clamp = not len(self._constants), self.clamp or (-128, 127)
+            stored = Stored(count, stride, pixels, all, apart, self.rescale, clamp)
             finished = self.isa.finish_stored(stored, parameters, biases, self._sums, output)
             if finished:
                 return finished
@@ -590,9 +590,11 @@ class InputStationaryKernel(WindowKernel):
         def filter(
             _: Index, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
         ) -> list[ir.Value]:
-            multiplier, shift, following = (
-                emit.load_from(emit.advance(parameters, word * WORD), emit.i32(), WORD) for word in range(1, PARAMETERS)
+            multiplier, packed = (
+                emit.load_from(emit.advance(parameters, word * WORD), emit.i32(), WORD) for word in (1, 2)
             )
+            shift = arith.extsi(emit.i32(), arith.trunci(ir.IntegerType.get_signless(STEP), packed))
+            following = arith.shrsi(packed, _number(STEP))
             for at in range(0, pixels, RESULTS):
                 type = emit.vector_type(min(RESULTS, pixels - at), emit.i32())
                 totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)

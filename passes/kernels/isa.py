@@ -49,6 +49,7 @@ class Stored:
         filters: how many; each has whole vectors of sums.
         stride: bytes from pixel to pixel of the results.
         pixels: of each filter.
+        all: whether these are all of a pixel's results, which lie one behind the other then.
         apart: biases of each filter in a table of their own; 0 if they are the first of the parameters.
         rescale: to i8.
         clamp: (min, max) within i8.
@@ -57,6 +58,7 @@ class Stored:
     filters: int
     stride: int
     pixels: int
+    all: bool
     apart: int
     rescale: Rescale
     clamp: Clamp

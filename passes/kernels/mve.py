@@ -131,22 +131,23 @@ class Mve(Isa):
             return None
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         rounding = "rectified" if rectified else rescale.rounding
-        how = stationary.Finish(what.pixels, rounding, rescale.output_zero_point, what.apart)
+        zero_point, even = rescale.output_zero_point, stride % 2 == 0
+        how = stationary.Finish(what.filters, what.pixels, rounding, zero_point, what.all, even, what.apart)
         type = emit.vector_type(8, ir.IntegerType.get_signless(16))
         places = ir.DenseElementsAttr.get((how.pixel_of_lane * stride).astype(np.uint16).view(np.int16), type=type)
         moving = [
             (stationary.PARAMETERS, parameters.type, parameters),
             (stationary.OUTPUT, output.type, output),
             (stationary.STORED, sums.type, sums),
-            (stationary.LEFT, emit.i32(), emit.splat(what.filters, emit.i32())),
+            (stationary.LEFT, emit.i32(), emit.splat(how.turns, emit.i32())),
             *([(stationary.BIASES, biases.type, biases)] if what.apart else []),
         ]
         still = [
             (stationary.MASK, emit.splat(how.mask, emit.i32())),
-            (stationary.ZERO_POINT, emit.splat(rescale.output_zero_point, emit.i32())),
+            (stationary.ZERO_POINT, emit.splat(zero_point, emit.i32())),
             (stationary.OFFSETS, arith.ConstantOp(type, places).result),
         ]
-        clobbered = [*stationary.TEMPORARY, *VECTORS[:5], "vpr"]
+        clobbered = [*stationary.TEMPORARY, *VECTORS[:7], "vpr"]
         following, behind, *_ = emit.assembly(how.assembly(), moving, clobbered, still)
         return following, behind
 

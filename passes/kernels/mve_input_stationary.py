@@ -32,8 +32,11 @@ LIST, DATA = "r1", "r9"
 PARAMETERS, BIASES, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r10", "r3", "r11", "lr", "r9", "r8", "q7"
 """What ``Finish`` begins with."""
 
-TEMPORARY = ("r0", "r2", "r4", "r5")
-"""What ``Finish`` writes besides."""
+TEMPORARY = ("r0", "r2", "r4", "r5", "r6", "r12")
+"""What ``Finish`` writes besides, and vectors up to ``OFFSETS``: two filters' parameters."""
+
+STEP = 8
+"""Where in the last word of a filter's parameters, behind the shift, how far the next results are begins."""
 
 LANES, WORD = 16, 4
 
@@ -45,6 +48,7 @@ CHANGED = ("r3", "r5", "r11")
 
 _PLACES, _WEIGHTS, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r3", "r7", "r5", "r11", "r9"
 _WEIGHTS_VECTOR, _SHARED_VECTOR = "q7", "q6"
+_RESULT, _SECOND_RESULT, _NEXT_OFFSETS = "q5", "q6", "q6"
 
 _JUMP = 2
 """Bytes of ``add pc, register``, which counts from four bytes behind its own address. All others have four bytes."""
@@ -279,16 +283,22 @@ class Finish:
     """How the sums of each filter become int8, and the biases that sums begin with again.
 
     Attributes:
+        filters: how many.
         pixels: 1 to 8.
         rounding: as of ``mve_assembly.Finish``.
         zero_point: of the results.
+        adjacent: whether each filter's results are one byte behind those of the one before. Two go together then.
+        even: whether the addresses of the first filter's results are even.
         apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
             first parameter.
     """
 
+    filters: int
     pixels: int
     rounding: Rounding
     zero_point: int
+    adjacent: bool
+    even: bool
     apart: int = 0
 
     @property
@@ -303,25 +313,64 @@ class Finish:
         return sum(3 << 2 * (2 * (p % 4) + p // 4) for p in range(self.pixels))
 
     @property
+    def turns(self) -> int:
+        """What ``LEFT`` begins with."""
+        return self._pairs or self.filters
+
+    @property
+    def _pairs(self) -> int:
+        return self.filters // 2 if self.adjacent else 0
+
+    @property
     def _is_masked(self) -> bool:
         """Whether some lanes hold no result."""
         return self.pixels < 8
 
-    def instructions(self, filters: int) -> int:
+    def instructions(self) -> int:
         """Instructions executed."""
-        return self._is_masked + filters * (len(self._filter()) + 1)
+        single = len(self._single())
+        total = len(self._begin) + self._pairs * (len(self._pair()) + 1)
+        return total + (self.filters % 2 * single if self._pairs else self.filters * (single + 1))
 
     def assembly(self) -> list[str]:
-        """A loop over the filters; their parameters are bias, multiplier, shift, and how far the next one's results
-        are."""
-        begin = [f"vmsr p0, {MASK}"] if self._is_masked else []
-        return [*begin, "1:", *self._filter(), f"le {LEFT}, 1b"]
+        """A loop over the filters; their parameters are bias, multiplier, and a word that holds shift and step."""
+        if not self._pairs:
+            return [*self._begin, "1:", *self._single(), f"le {LEFT}, 1b"]
+        last = self._single() if self.filters % 2 else []
+        return [*self._begin, "1:", *self._pair(), f"le {LEFT}, 1b", *last]
 
-    def _filter(self) -> list[str]:
-        bias, multiplier, shift, following = TEMPORARY
+    @cached_property
+    def _begin(self) -> list[str]:
+        lines = [f"vmsr p0, {MASK}"] if self._is_masked else []
+        if self._pairs and not self.even:
+            lines += [f"mov.w {TEMPORARY[0]}, #1", f"vadd.i16 {_NEXT_OFFSETS}, {OFFSETS}, {TEMPORARY[0]}"]
+        return lines
+
+    def _single(self) -> list[str]:
+        step = f"add.w {OUTPUT}, {OUTPUT}, {TEMPORARY[2]}, asr #{STEP}"
+        load = f"ldm.w {PARAMETERS}!, {{{', '.join(TEMPORARY[:3])}}}"
+        return [load, *self._bytes(TEMPORARY[:3]), *self._store("vstrb", OFFSETS), step]
+
+    def _pair(self) -> list[str]:
+        """Two neighbours, in one store where that is aligned."""
+        load = f"ldm.w {PARAMETERS}!, {{{', '.join(TEMPORARY)}}}"
+        first, second, step = TEMPORARY[:3], TEMPORARY[3:], f"add.w {OUTPUT}, {OUTPUT}, #2"
+        if not self.even:
+            alone = [*self._bytes(first), *self._store("vstrb", OFFSETS)]
+            return [load, *alone, *self._bytes(second), *self._store("vstrb", _NEXT_OFFSETS), step]
+        together = [*self._bytes(first), *self._halves(_SECOND_RESULT, second)]
+        together.append(f"vqmovnt.s16 {_RESULT}, {_SECOND_RESULT}")
+        return [load, *together, *self._store("vstrh", OFFSETS), step]
+
+    def _bytes(self, parameters: tuple[str, ...]) -> list[str]:
+        """One filter's results in the lower bytes of the i16 lanes of ``_RESULT``."""
+        return [*self._halves(_RESULT, parameters), f"vqmovnb.s16 {_RESULT}, {_RESULT}"]
+
+    def _halves(self, result: str, parameters: tuple[str, ...]) -> list[str]:
+        """One filter's results as i16, and its sums begun again."""
+        bias, multiplier, shift = parameters
         vectors = range(1 + (self.pixels > 4))
-        lines = [f"ldm.w {PARAMETERS}!, {{{bias}, {multiplier}, {shift}, {following}}}"]
-        lines += [f"vldrw.u32 q{v}, [{STORED}, #{LANES * v}]" for v in vectors]
+        lines = [f"vldrw.u32 q{v}, [{STORED}, #{LANES * v}]" for v in vectors]
         for v in vectors:
             lines += [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if v < self.apart else []
             lines += [f"vdup.32 q4, {bias}"] if v < max(self.apart, 1) else []
@@ -329,8 +378,9 @@ class Finish:
         for v in vectors:
             lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", multiplier, shift)
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
-        lines += [f"vqmovnb.s32 {low}, {low}"] + ([f"vqmovnt.s32 {low}, {high}"] if len(vectors) > 1 else [])
-        lines += [f"vqadd.s16 {low}, {low}, {ZERO_POINT}"] if self.zero_point else []
-        before, store = (["vpst"], "vstrbt.16") if self._is_masked else ([], "vstrb.16")
-        lines += [f"vqmovnb.s16 {low}, {low}", *before, f"{store} {low}, [{OUTPUT}, {OFFSETS}]"]
-        return [*lines, f"add.w {OUTPUT}, {OUTPUT}, {following}"]
+        lines += [f"vqmovnb.s32 {result}, {low}"] + ([f"vqmovnt.s32 {result}, {high}"] if len(vectors) > 1 else [])
+        return lines + ([f"vqadd.s16 {result}, {result}, {ZERO_POINT}"] if self.zero_point else [])
+
+    def _store(self, name: str, offsets: str) -> list[str]:
+        before, then = (["vpst"], "t") if self._is_masked else ([], "")
+        return [*before, f"{name}{then}.16 {_RESULT}, [{OUTPUT}, {offsets}]"]
