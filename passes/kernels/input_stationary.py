@@ -358,8 +358,9 @@ class InputStationaryKernel(WindowKernel):
         for kind in range(len(self._schedule.kinds)):
             for places in self._stretches(self._schedule.kinds[kind]):
                 self._write_rounds(kind, places)
-        for number, zone in enumerate(self._schedule.zones):
-            self._write_list(number, zone)
+        self._written: dict[int, list[tuple[list[int], ir.Value]]] = {}
+        for number in np.argsort(-np.diff(self._lists_at), kind="stable"):  # the longest first: others have parts of it
+            self._write_list(int(number))
 
     @cached_property
     def _has_passes(self) -> bool:
@@ -437,9 +438,9 @@ class InputStationaryKernel(WindowKernel):
         target = self._at_lists(self._rounds_at(number, places[0]))
         emit.loop(0, len(places), place, [self._entries(kind.joined, places[0]), target])
 
-    def _write_list(self, number: int, zone: Zone) -> None:
+    def _write_list(self, number: int) -> None:
         """The list of passes of one zone."""
-        schedule, passes = self._schedule, self._passes
+        schedule, passes, zone = self._schedule, self._passes, self._schedule.zones[number]
         list_at = self._at_lists(self._lists_at[number])
         header = emit.advance(list_at, WORD)
         stretches = [self._stretches(kind, zone) for kind in schedule.kinds]
@@ -450,11 +451,32 @@ class InputStationaryKernel(WindowKernel):
             at = 0 if kind.joined and not joined else at
             joined = kind.joined
             for places in stretches[k]:
-                header = self._write_passes(k, places, at, header)
+                known = self._copy_passes(k, places, at, header)
+                self._written.setdefault(k, []).append((places, header))
+                header = known or self._write_passes(k, places, at, header)
                 at = schedule.offset(kind, places[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
             back = _number(-chains[-1].moved if stretches[k] else 0)
             leave = passes.leave(chains[-1], None if after is None else passes.kinds[after][-1])
             header = _put(header, list_at, list_at, back, _number(leave))
+
+    def _copy_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value | None:
+        """What ``_write_passes`` does, where another list has the same passes already; else ``None``."""
+        kind, chains = self._schedule.kinds[number], self._passes.kinds[number]
+        for others, source in self._written.get(number, []):
+            if not set(places) <= set(others):
+                continue
+            first = others.index(places[0]) * len(chains) * HEADER * WORD
+            type = emit.vector_type(HEADER, emit.i32())
+
+            def entry(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+                emit.store_to(emit.load_from(source, type, WORD), target, WORD, volatile=True)
+                return [emit.advance(address, HEADER * WORD) for address in (source, target)]
+
+            _, end = emit.loop(0, len(places) * len(chains), entry, [emit.advance(source, first), header])
+            step = self._schedule.offset(kind, places[0]) - at
+            emit.store_to(_number(step), emit.advance(header, 2 * WORD), WORD)
+            return end
+        return None
 
     def _write_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value:
         """The passes at some places of one kind; returns where the list goes on.
