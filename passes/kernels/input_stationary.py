@@ -408,32 +408,30 @@ class InputStationaryKernel(WindowKernel):
         kind, chain = self._schedule.kinds[number], self._passes.kinds[number][0]
         unrolled = chain.unrolled
         sums = emit.advance(self._sums, kind.rows[0] * self._schedule.columns * WORD)
-        first = llvm.PtrToIntOp(emit.i32(), sums).result
-        words = [_number(self._passes.again(chain)), _number(self._passes.following(chain))]
+        begin = llvm.PtrToIntOp(emit.i32(), sums).result
         entry, lanes = ir.MemRefType(self.offset_table.type).element_type, min(unrolled, RESULTS)
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
 
         def copy(at: int, source: ir.Value, target: ir.Value) -> None:
             value = emit.load_from(emit.advance(source, at, entry), narrow, entry.width // 8)
             value = value if narrow == wide else arith.extsi(wide, value)
-            emit.store_to(arith.addi(value, emit.broadcast(first, wide)), emit.advance(target, at * WORD), WORD)
+            emit.store_to(arith.addi(value, emit.broadcast(begin, wide)), emit.advance(target, at * WORD), WORD)
 
-        def round(
-            left: ir.Value, size: ir.Value, source: ir.Value, target: ir.Value
-        ) -> tuple[ir.Value, list[ir.Value]]:
+        def round(_: Index, size: ir.Value, source: ir.Value, target: ir.Value) -> list[ir.Value]:
             """A whole round is copied, of which what is too much is overwritten by what follows."""
             for at in range(0, unrolled, lanes):
                 copy(at, source, target)
-            left = arith.subi(left, size)
-            more = arith.cmpi(arith.CmpIPredicate.ne, left, _number(0))
             source = emit.advance(source, arith.index_cast(ir.IndexType.get(), size), entry)
-            target = _put(_behind(target, arith.shli(size, _number(2))), arith.select(more, *words))
-            return more, [left, _number(unrolled), source, target]
+            target = _behind(target, arith.shli(size, _number(2)))
+            return [_number(unrolled), source, _put(target, _number(self._passes.again(chain)))]
 
         def place(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
             count, source = self._read(emit.advance(source, 1, entry))
-            begin = [count, arith.subi(_number(unrolled), _skipped(count, unrolled)), source, target]
-            return emit.repeat(begin, round)[2:]
+            first = arith.subi(_number(unrolled), _skipped(count, unrolled))
+            rounds = arith.index_cast(ir.IndexType.get(), _rounds(count, unrolled))
+            _, source, target = emit.loop(0, rounds, round, [first, source, target])
+            _put(emit.advance(target, -WORD), _number(self._passes.following(chain)))
+            return [source, target]
 
         target = self._at_lists(self._rounds_at(number, places[0]))
         emit.loop(0, len(places), place, [self._entries(kind.joined, places[0]), target])
@@ -517,8 +515,7 @@ class InputStationaryKernel(WindowKernel):
                 header, weights = emit.loop(1, len(chains) - 1, lambda _, *at: middle(*at), [header, weights])
             if len(chains) > 1:
                 header, weights = pass_(chains[0], chains[-1], step, header, weights)
-            rest = arith.addi(count, _number(unrolled - 1))
-            words = arith.addi(count, arith.divui(rest, _number(unrolled)))
+            words = arith.addi(count, _rounds(count, unrolled))
             entry = ir.MemRefType(self.offset_table.type).element_type
             source = emit.advance(source, arith.index_cast(ir.IndexType.get(), count), entry)
             rounds = _behind(rounds, arith.muli(words, _number(WORD)))
@@ -647,6 +644,11 @@ def _number(value: int) -> ir.Value:
 def _skipped(count: ir.Value, unrolled: int) -> ir.Value:
     """How many filters a pass's first round leaves out."""
     return arith.andi(arith.subi(_number(0), count), _number(unrolled - 1))
+
+
+def _rounds(count: ir.Value, unrolled: int) -> ir.Value:
+    """How many rounds a pass takes."""
+    return arith.divui(arith.addi(count, _number(unrolled - 1)), _number(unrolled))
 
 
 def _entry(chain: Chain, count: ir.Value) -> ir.Value:
