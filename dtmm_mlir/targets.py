@@ -56,7 +56,7 @@ class Target:
         cpu_features: LLVM's names of extensions that ``cpu`` does not imply.
         abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``avx2``,
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``riscv``, ``avx2``,
             ``avx512vnni`` or ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
@@ -188,7 +188,7 @@ RISCV32 = Target(
     triple="riscv32-unknown-unknown-elf",
     cpu="generic-rv32",
     float_abi="soft",
-    isa="scalar",
+    isa="riscv",
     vector_bytes=4,
     index_bits=32,
     cpu_features=("+m", "+c"),

@@ -50,7 +50,8 @@ _LANES_SUMS = 16
 """Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
-"""Instructions, about, of straight-line code."""
+_STRAIGHT_TURNS = 300
+"""Instructions, about, of straight-line code; in ``balanced`` the latter where ``Isa.turns_are_cheap``."""
 
 _BYTES_TO_SPARE = 1024
 """Bytes by which weights on a host may exceed nine eighths of the unpruned ones in ``balanced``."""
@@ -83,7 +84,8 @@ class PlanKernels(Pass):
         target: name of the target that the kernels are for.
         optimize: ``speed``: the fewest instructions; ``balanced``: the fewest among the plans that store no more than
             FWCS as DTMM has it, or than FWCS of the unpruned weights where that takes a tenth less, or pruning would
-            gain nothing, on hosts hardly more than the unpruned weights; ``size``: the fewest bytes, with what stores results, and short loops.
+            gain nothing, on hosts hardly more than the unpruned weights; ``size``: the fewest bytes, with those of what
+            stores results, and short loops.
         plans: a JSON file that names plans, such as an artifact's manifest; the planner chooses for the layers where it
             names none.
     """
@@ -159,12 +161,13 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
     """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     same = bool((conv.kept == conv.kept[0]).all())
+    straight = _STRAIGHT_TURNS if optimize == "balanced" and isa.turns_are_cheap else _STRAIGHT[optimize]
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
         if pixels * filters > isa.accumulators:
             continue
         per_weights = costs["weights"] + pixels * (costs["mac"] + costs["data"] / 2)
-        unrolled = max(1, int(_STRAIGHT[optimize] / per_weights))
+        unrolled = max(1, int(straight / per_weights))
         for width in range(1, g.kw + 1):
             for joined in _joinable(conv, width, lanes):
                 whole = g.groups * -(-(g.group_channels - joined) // lanes) * lanes

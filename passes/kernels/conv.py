@@ -47,8 +47,8 @@ class ConvKernel:
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
       bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [filters, 4] for
-      ``pixel_lanes``, [filters, 3] for ``input_stationary``. In ``table`` and ``input_stationary`` [constant filters, 2] follow:
-      their result, and how far the next one's is
+      ``pixel_lanes``, [filters, 3] for ``input_stationary``. In ``table`` and ``input_stationary``
+      [constant filters, 2] follow: their result, and how far the next one's is
     - rows: [buffer_size] the row buffer or planes, where the kernel needs them: i8 or f32, or i8 widened
       (``Isa.row_bytes``); and what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32

@@ -313,6 +313,11 @@ def only_on_arm() -> None:
     llvm.CallIntrinsicOp(None, "llvm.arm.hint", [splat(0, i32())], [], [])
 
 
+def only_on_riscv() -> None:
+    """A hint that only RISC-V cores have, for the reason of ``only_on_arm``."""
+    llvm.CallIntrinsicOp(None, "llvm.riscv.pause", [], [], [])
+
+
 def repeat(inits: Sequence[ir.Value], body: Callable[..., tuple[ir.Value, Sequence[ir.Value]]]) -> list[ir.Value]:
     """A loop that runs at least once: ``body(*carried)`` returns whether to go on and the next carried values."""
     types = [value.type for value in inits]

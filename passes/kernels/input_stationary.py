@@ -460,21 +460,21 @@ class InputStationaryKernel(WindowKernel):
     def _copy_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value | None:
         """What ``_write_passes`` does, where another list has the same passes already; else ``None``."""
         kind, chains = self._schedule.kinds[number], self._passes.kinds[number]
-        for others, source in self._written.get(number, []):
-            if not set(places) <= set(others):
-                continue
-            first = others.index(places[0]) * len(chains) * HEADER * WORD
-            type = emit.vector_type(HEADER, emit.i32())
+        known = [(others, source) for others, source in self._written.get(number, []) if set(places) <= set(others)]
+        if not known:
+            return None
+        others, source = known[0]
+        first = others.index(places[0]) * len(chains) * HEADER * WORD
+        type = emit.vector_type(HEADER, emit.i32())
 
-            def entry(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
-                emit.store_to(emit.load_from(source, type, WORD), target, WORD, volatile=True)
-                return [emit.advance(address, HEADER * WORD) for address in (source, target)]
+        def entry(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+            emit.store_to(emit.load_from(source, type, WORD), target, WORD, volatile=True)
+            return [emit.advance(address, HEADER * WORD) for address in (source, target)]
 
-            _, end = emit.loop(0, len(places) * len(chains), entry, [emit.advance(source, first), header])
-            step = self._schedule.offset(kind, places[0]) - at
-            emit.store_to(_number(step), emit.advance(header, 2 * WORD), WORD)
-            return end
-        return None
+        _, end = emit.loop(0, len(places) * len(chains), entry, [emit.advance(source, first), header])
+        step = self._schedule.offset(kind, places[0]) - at
+        emit.store_to(_number(step), emit.advance(header, 2 * WORD), WORD)
+        return end
 
     def _write_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value:
         """The passes at some places of one kind; returns where the list goes on.

@@ -100,6 +100,8 @@ class Isa:
     """Whether there is ``pass_filters``."""
     pixel_lanes = False
     """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
+    turns_are_cheap = False
+    """Whether straight-line code gains little over turns of a loop."""
     short_of_flash = False
     """Whether bytes count: a microcontroller's."""
     byte_reach: int | None = None

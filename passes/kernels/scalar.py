@@ -16,6 +16,7 @@ class Scalar(Isa):
     accumulators = 4
     scalar_sums = True
     short_of_flash = True
+    turns_are_cheap = True
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)

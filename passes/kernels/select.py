@@ -16,6 +16,7 @@ from dtmm_mlir.passes.kernels.input_stationary import InputStationaryKernel
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
 from dtmm_mlir.passes.kernels.pixel_lanes import PixelLanesKernel
+from dtmm_mlir.passes.kernels.riscv import RiscV
 from dtmm_mlir.passes.kernels.scalar import Scalar
 from dtmm_mlir.passes.kernels.table import TableKernel
 from dtmm_mlir.passes.kernels.thumb1 import Thumb1
@@ -29,6 +30,7 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
         "mve": Mve,
         "dsp": Dsp,
         "scalar": Scalar,
+        "riscv": RiscV,
         "thumb1": Thumb1,
     }
     return kinds[name]() if name in kinds else Isa(vector_bytes)
