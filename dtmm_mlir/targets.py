@@ -56,7 +56,7 @@ class Target:
         cpu_features: LLVM's names of extensions that ``cpu`` does not imply.
         abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
-        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``scalar``, ``thumb1``, ``riscv``, ``avx2``,
+        isa: which kernel emitter serves it: ``mve``, ``dsp``, ``thumb1``, ``thumb2``, ``riscv``, ``avx2``,
             ``avx512vnni`` or ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
@@ -180,7 +180,7 @@ def _cortex_m(name: str, architecture: str, isa: str, machine: str, *, fpu: str 
 CORTEX_M33 = _cortex_m("cortex-m33", "v8m.main", "dsp", "mps2-an505", fpu="fpv5-sp-d16")
 CORTEX_M7 = _cortex_m("cortex-m7", "v7em", "dsp", "mps2-an500", fpu="fpv5-d16")
 CORTEX_M4 = _cortex_m("cortex-m4", "v7em", "dsp", "mps2-an386", fpu="fpv4-sp-d16")
-CORTEX_M3 = _cortex_m("cortex-m3", "v7m", "scalar", "mps2-an385")
+CORTEX_M3 = _cortex_m("cortex-m3", "v7m", "thumb2", "mps2-an385")
 CORTEX_M0PLUS = _cortex_m("cortex-m0plus", "v6m", "thumb1", "mps2-an385")  # an M3 that runs the M0+'s instructions
 
 RISCV32 = Target(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from iree.compiler import ir
 from iree.compiler.dialects import arith, vector
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Prepared
+from dtmm_mlir.passes.kernels.products import Product, Vectors
+from dtmm_mlir.passes.kernels.scalar_assembly import Core, assembly
 
 
 class Scalar(Isa):
-    """Cores without vectors: four products in a row per step, sums in one register."""
+    """Cores without vectors: vectors are four values in a row, sums are in one register each."""
 
-    accumulators = 4
+    core: Core | None = None
+    """The instructions of int8 products; LLVM's where there is none."""
     scalar_sums = True
     short_of_flash = True
-    turns_are_cheap = True
 
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)
@@ -67,6 +71,24 @@ class Scalar(Isa):
         if type.element_type != ir.IntegerType.get_signless(8):
             return tuple(scalars)
         return tuple(arith.extsi(emit.i32(), scalar) for scalar in scalars)
+
+    def multiply(
+        self,
+        products: Sequence[Product],
+        element: str,
+        weights: Vectors,
+        data: Vectors,
+        length: int,
+        sums: Sequence[ir.Value | None],
+    ) -> tuple[ir.Value, list[ir.Value]]:
+        core = self.core
+        if core is None or element != "i8" or len(sums) > len(core.sums):
+            return super().multiply(products, element, weights, data, length, sums)
+        totals = [(register, emit.i32(), total) for register, total in zip(core.sums, sums, strict=False)]
+        addresses = [(core.weights, weights.address), (core.data, data.address)]
+        held = [(register, address.type, address) for register, address in addresses]
+        end, _, *results = emit.assembly(assembly(core, products, length), [*held, *totals], core.changed)
+        return end, results
 
     def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
         real = isinstance(sums.type, ir.F32Type)

@@ -17,9 +17,9 @@ from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
 from dtmm_mlir.passes.kernels.pixel_lanes import PixelLanesKernel
 from dtmm_mlir.passes.kernels.riscv import RiscV
-from dtmm_mlir.passes.kernels.scalar import Scalar
 from dtmm_mlir.passes.kernels.table import TableKernel
 from dtmm_mlir.passes.kernels.thumb1 import Thumb1
+from dtmm_mlir.passes.kernels.thumb2 import Thumb2
 
 
 def isa_of(name: str, vector_bytes: int) -> Isa:
@@ -29,9 +29,9 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
         "avx512vnni": Avx512Vnni,
         "mve": Mve,
         "dsp": Dsp,
-        "scalar": Scalar,
-        "riscv": RiscV,
         "thumb1": Thumb1,
+        "thumb2": Thumb2,
+        "riscv": RiscV,
     }
     return kinds[name]() if name in kinds else Isa(vector_bytes)
 

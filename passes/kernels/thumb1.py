@@ -16,7 +16,6 @@ class Thumb1(Scalar):
     """Eight registers that multiply, and no load that extends a sign and has an offset: row buffers hold i32."""
 
     accumulators = len(SUMS)
-    turns_are_cheap = False
 
     def begin(self) -> None:
         emit.only_on_arm()

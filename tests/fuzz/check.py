@@ -18,7 +18,15 @@ from tests.fuzz.networks import Network, Node
 from tests.fuzz.realize import build_module, realize
 
 LITERT = "litert"
-TARGETS = ("host", "cortex-m55", "cortex-m4", "cortex-m0plus", "riscv32", *([LITERT] if litert.INSTALLED else []))
+TARGETS = (
+    "host",
+    "cortex-m55",
+    "cortex-m4",
+    "cortex-m0plus",
+    "cortex-m3",
+    "riscv32",
+    *([LITERT] if litert.INSTALLED else []),
+)
 REGRESSIONS = Path(__file__).with_name("regressions")
 
 

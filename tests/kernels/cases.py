@@ -305,9 +305,19 @@ _THUMB1 = [
 ]
 """Weights at any address and at whole words, pixels near and far, with sums in every register."""
 
+_SCALAR = [
+    Case(geometry(5, 9, c, 6, 3, strides=(1, s)), 0.7, seed=c, plan=Plan("table", pixels, filters, width, 2, 0, 0, n))
+    for c, s, pixels, filters, width, n in (
+        (20, 1, 4, 4, 3, 40), (33, 1, 8, 2, 1, 60), (600, 2, 4, 2, 2, 500), (7, 1, 8, 1, 3, 90), (64, 1, 5, 3, 1, 4),
+    )
+]  # fmt: skip
+"""Sums in every register, filters that share inputs and that do not, and loads out of reach."""
+
 OF_TARGET: dict[str, list[Case]] = {
     "cortex-m55": _INPUT_STATIONARY,
     "cortex-m0plus": _THUMB1,
+    "cortex-m3": _SCALAR,
+    "riscv32": _SCALAR,
     "host": _PIXEL_LANES if HOST.isa == "avx512vnni" else [],
 }
 """By target, what no other one computes, or none in this way; that of hosts takes AVX512-VNNI."""
