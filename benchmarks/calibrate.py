@@ -40,7 +40,7 @@ BATCH = 12
 
 KNOWN: Mapping[str, Sequence[str]] = {
     "mve": ("data", "joined", "mac", "passes", "weights"),
-    "dsp": ("data", "joined", "mac", "masked_run"),
+    "dsp": ("data", "joined", "mac", "masked_run", "weights"),
 }
 """For integers, what the innermost loop says without a measurement, and what a fit over all does not tell apart."""
 

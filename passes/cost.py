@@ -103,6 +103,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     straight = same or bool(plan.masked)
     step = g.strides[1] // sampling(g)[1]
     columns = {p * step + k * g.dilations[1] for p in range(pixels) for k in range(width)}
+    loads = _loads(conv, plan, isa)
     pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
     blocks, walked, tested = pixel_blocks * len(kept), pixel_blocks * runs, 0
     if straight and plan.skip_padding:
@@ -113,7 +114,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     finished = conv.element_type == "i8" and isa.finishes(pixels, filters)
     return {
         "call": 1,
-        "data": walked * whole * len(columns),
+        "data": walked * whole * loads,
         "weights": walked * weights,
         "joined": walked * joined * pixels,
         "far": walked * whole * _moves(isa, max(columns) * whole * lanes * isa.row_bytes(conv.element_type)),
@@ -135,6 +136,19 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
         **_row_buffer(conv, plan, isa, whole * lanes),
     }
+
+
+def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
+    """Vectors of inputs that a run loads for each vector along the channels of all filters."""
+    g, pixels, width = conv.geometry, min(plan.pixels, conv.geometry.ow), plan.run_width
+    held = isa.weights_held(pixels * plan.filters) if conv.element_type == "i8" else None
+    together = width if held is None else max(1, held // plan.filters)
+    step = g.strides[1] // sampling(g)[1]
+    columns = [
+        len({p * step + k * g.dilations[1] for p in range(pixels) for k in range(start, min(start + together, width))})
+        for start in range(0, width, together)
+    ]
+    return sum(columns) * (1 if held is None else -(-plan.filters // held))
 
 
 _TABLE_ONLY = (

@@ -120,7 +120,7 @@ def _replace(module: ir.Module, op: ir.Operation, executable: str, call: _Call) 
     function = f"{executable}_{call.kernel}"
     with op.location:
         with ir.InsertionPoint(op):
-            operands = [*call.inputs, *(constant(_not_empty(array)) for array in call.constants)]
+            operands = [*call.inputs, *(constant(_varied(array)) for array in call.constants)]
         results = [op.result.type, *call.memory]
         tied = [] if call.replaced is None else [call.replaced]
         types = [*(value.type for value in operands), *results[len(tied) :]]
@@ -174,9 +174,13 @@ def _index(number: int) -> ir.Attribute:
     return ir.IntegerAttr.get(ir.IndexType.get(), number)
 
 
-def _not_empty(array: np.ndarray) -> np.ndarray:
-    """IREE has no empty bindings: a table of nothing gets one entry that nobody reads."""
-    return array.reshape(-1) if array.size else np.zeros(1, array.dtype)
+def _varied(array: np.ndarray) -> np.ndarray:
+    """A table of nothing, or of equal numbers, with entries that nobody reads.
+
+    IREE has no empty bindings, and what is equal throughout it writes to the transient arena at each inference.
+    """
+    flat = array.reshape(-1)
+    return np.append(flat, [0, 1]).astype(array.dtype) if (flat == flat[:1]).all() else flat
 
 
 def _tensor(size: int, element: ir.Type) -> ir.Type:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.dialect.ops import Rescale
 from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.dsp_assembly import DATA, SUMS, WEIGHTS, assembly, changed, held
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Prepared, Requantization
+from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.scalar import Scalar
 
 
@@ -20,7 +24,7 @@ class Dsp(Scalar):
     ``sxtb16`` makes a pair of i16 of each.
     """
 
-    accumulators = 4
+    accumulators = len(SUMS)
 
     def begin(self) -> None:
         emit.only_on_arm()
@@ -38,6 +42,26 @@ class Dsp(Scalar):
                 emit.store_once(word, target, emit.add(to, 2 * i))
             return
         super().copy(source, at, target, to, lanes)
+
+    def multiply(
+        self,
+        products: Sequence[Product],
+        element: str,
+        weights: Vectors,
+        data: Vectors,
+        length: int,
+        sums: Sequence[ir.Value | None],
+    ) -> tuple[ir.Value, list[ir.Value]]:
+        if element != "i8" or len(sums) > len(SUMS):
+            return super().multiply(products, element, weights, data, length, sums)
+        totals = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=False)]
+        addresses = [(register, v.address.type, v.address) for register, v in ((WEIGHTS, weights), (DATA, data))]
+        lines = assembly(products, len(sums), data.alignment, length)
+        end, _, *results = emit.assembly(lines, [*addresses, *totals], changed(len(sums)))
+        return end, results
+
+    def weights_held(self, sums: int) -> int | None:
+        return held(sums) if sums <= len(SUMS) else None
 
     def load_data(self, address: ir.Value, element: str, alignment: int) -> Prepared:
         if element != "i8":

@@ -162,6 +162,11 @@ class Isa:
         type = emit.vector_type(self.lanes(element), ir.Type.parse(element))
         return self.prepare(emit.load_from(address, type, alignment))
 
+    def weights_held(self, sums: int) -> int | None:
+        """Vectors of i8 weights that wait in registers beside so many sums for inputs that are loaded once for them;
+        ``None`` where that is left to the compiler."""
+        return None
+
     def multiply(
         self,
         products: Sequence[Product],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
 
 from iree.compiler import ir
 
@@ -33,3 +36,33 @@ class Vectors:
 
     address: ir.Value
     alignment: int
+
+
+Tile: TypeAlias = dict[int, dict[int, int]]
+"""Of some vectors of weights, in bytes from the first ones: which sum the product with each vector of inputs, likewise,
+is added to."""
+
+
+def tiles(products: Sequence[Product], most: int) -> list[Tile]:
+    """The products in parts whose weights fit into registers, so that each input is loaded once for all of them.
+
+    A part has up to ``most`` vectors of weights, all or none of those that are multiplied by the same inputs if these
+    fit.
+    """
+    return list(_each_tile(products, most))
+
+
+def _each_tile(products: Sequence[Product], most: int) -> Iterator[Tile]:
+    sums: Tile = {}
+    for p in sorted(products, key=lambda p: (p.weights, p.data)):
+        sums.setdefault(p.weights, {})[p.data] = p.sum
+    tile: Tile = {}
+    for inputs, group in groupby(sums, lambda at: sums[at].keys()):
+        same = list(group)
+        for some in (same[start : start + most] for start in range(0, len(same), most)):
+            shared = any(inputs & tile[weights].keys() for weights in tile)
+            if tile and (not shared or len(tile) + len(some) > most):
+                yield tile
+                tile = {}
+            tile |= {weights: sums[weights] for weights in some}
+    yield tile

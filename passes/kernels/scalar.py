@@ -72,6 +72,9 @@ class Scalar(Isa):
             return tuple(scalars)
         return tuple(arith.extsi(emit.i32(), scalar) for scalar in scalars)
 
+    def weights_held(self, sums: int) -> int | None:
+        return len(self.core.filters) if self.core and sums <= len(self.core.sums) else None
+
     def multiply(
         self,
         products: Sequence[Product],

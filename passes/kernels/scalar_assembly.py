@@ -6,16 +6,10 @@ loads everything early and spills what does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TypeAlias
 
-from dtmm_mlir.passes.kernels.products import Product
-
-Tile: TypeAlias = dict[int, dict[int, int]]
-"""Of some vectors of weights, in bytes from the first ones: which sum the product with each vector of inputs, likewise,
-is added to."""
+from dtmm_mlir.passes.kernels.products import Product, tiles
 
 _LANES = 4
 """Weights of a vector."""
@@ -116,7 +110,7 @@ def assembly(core: Core, products: Sequence[Product], length: int) -> list[str]:
             base[address] = at
         lines.append(core.load.format(target=target, address=address, offset=at - base[address]))
 
-    for tile in _tiles(products, len(core.filters)):
+    for tile in tiles(products, len(core.filters)):
         registers = dict(zip(tile, core.filters, strict=False))
         inputs = sorted({at for sums in tile.values() for at in sums})
         for lane in range(_LANES):
@@ -127,20 +121,3 @@ def assembly(core: Core, products: Sequence[Product], length: int) -> list[str]:
                 used = [weights for weights in tile if at in tile[weights]]
                 lines += core.add_products([(core.sums[tile[weights][at]], registers[weights]) for weights in used])
     return lines + core.move(core.weights, length - base[core.weights])
-
-
-def _tiles(products: Sequence[Product], most: int) -> Iterator[Tile]:
-    """Up to ``most`` vectors of weights, all or none of those that are multiplied by the same inputs if these fit."""
-    sums: Tile = {}
-    for p in sorted(products, key=lambda p: (p.weights, p.data)):
-        sums.setdefault(p.weights, {})[p.data] = p.sum
-    tile: Tile = {}
-    for inputs, group in groupby(sums, lambda at: sums[at].keys()):
-        same = list(group)
-        for some in (same[start : start + most] for start in range(0, len(same), most)):
-            shared = any(inputs & tile[weights].keys() for weights in tile)
-            if tile and (not shared or len(tile) + len(some) > most):
-                yield tile
-                tile = {}
-            tile |= {weights: sums[weights] for weights in some}
-    yield tile

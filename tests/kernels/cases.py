@@ -313,10 +313,20 @@ _SCALAR = [
 ]  # fmt: skip
 """Sums in every register, filters that share inputs and that do not, and loads out of reach."""
 
+_DSP = [
+    Case(geometry(5, 9, c, 9, 3, strides=(1, s)), 0.7, seed=c, plan=Plan("table", p, f, width, 2, joined, dense, n))
+    for c, s, p, f, width, joined, dense, n in (
+        (20, 1, 8, 1, 3, 0, 0, 200), (33, 1, 4, 2, 2, 0, 0, 4), (19, 1, 3, 2, 3, 3, 0, 90), (7, 2, 4, 2, 3, 7, 0, 90),
+        (600, 2, 2, 4, 2, 0, 0, 20), (64, 1, 2, 2, 1, 0, 1, 300), (16, 1, 7, 1, 1, 0, 0, 40), (5, 1, 1, 3, 2, 0, 1, 90),
+    )
+]  # fmt: skip
+"""All numbers of sums, one to four filters, inputs at whole words and at any, near and out of reach."""
+
 OF_TARGET: dict[str, list[Case]] = {
     "cortex-m55": _INPUT_STATIONARY,
     "cortex-m0plus": _THUMB1,
     "cortex-m3": _SCALAR,
+    "cortex-m4": _DSP,
     "riscv32": _SCALAR,
     "host": _PIXEL_LANES if HOST.isa == "avx512vnni" else [],
 }
