@@ -46,12 +46,12 @@ class Geometry:
     pads: tuple[int, int, int, int]
     groups: int
 
-    @property
+    @cached_property
     def oh(self) -> int:
         """Output height; trailing rows that no window fits into are not read."""
         return (self.h + self.pads[0] + self.pads[1] - self.dilations[0] * (self.kh - 1) - 1) // self.strides[0] + 1
 
-    @property
+    @cached_property
     def ow(self) -> int:
         """Output width."""
         return (self.w + self.pads[2] + self.pads[3] - self.dilations[1] * (self.kw - 1) - 1) // self.strides[1] + 1
@@ -71,7 +71,7 @@ class Geometry:
         rows = np.arange(self.oh) * self.strides[0] - self.pads[0] + ky * self.dilations[0]
         return int(((rows >= 0) & (rows < self.h)).sum())
 
-    @property
+    @cached_property
     def padded_rows(self) -> frozenset[int]:
         """Kernel rows that lie in the padding at some output rows."""
         return frozenset(ky for ky in range(self.kh) if self.rows_inside(ky) < self.oh)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -93,21 +93,19 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         return _lanes_counts(conv, plan)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
-    kept = _blocks(conv, plan)
-    computed = np.flatnonzero(kept.any(axis=(1, 2))) if _drops_constants(conv) else np.arange(len(kept))
-    kept = kept[computed]
-    runs = _runs(kept, width)
+    stored = _blocks(conv, plan)
+    runs, computed = len(stored.runs), stored.computed
     whole, joined = plan.vectors(g.group_channels, lanes)
     weights = plan.weight_vectors(g.group_channels, lanes)
-    same = len(kept) > 0 and bool((kept == kept[0]).all()) and runs // len(kept) * weights <= plan.unrolled
+    same = stored.same and runs // computed * weights <= plan.unrolled
     straight = same or bool(plan.masked)
     step = g.strides[1] // sampling(g)[1]
     columns = {p * step + k * g.dilations[1] for p in range(pixels) for k in range(width)}
     loads = _loads(conv, plan, isa)
     pixel_blocks = g.n * g.oh * -(-g.ow // pixels)
-    blocks, walked, tested = pixel_blocks * len(kept), pixel_blocks * runs, 0
+    blocks, walked, tested = pixel_blocks * computed, pixel_blocks * runs, 0
     if straight and plan.skip_padding:
-        rows = cover(kept[:1], width)[:, 1]
+        rows = stored.runs[stored.runs[:, 0] == stored.runs[:1, 0], 1]
         blocks_of_row = blocks // g.oh
         tested = blocks * sum(int(row) in g.padded_rows for row in rows)
         walked = blocks_of_row * sum(g.rows_inside(int(row)) for row in rows)
@@ -130,7 +128,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "filter": 0 if finished else blocks * filters,
         "results": 0 if finished else blocks * filters * (pixels // 4),
         "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
-        "constant": pixel_blocks * len(plan.uncomputed(computed, g.f)),
+        "constant": pixel_blocks * stored.constants,
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
         **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
@@ -167,7 +165,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
     refills = g.n * -(-g.oh // layout.rows)
     vectors = min(plan.pixels, layout.pixels // PIXELS)
     blocks = refills * -(-layout.pixels // (vectors * PIXELS))
-    runs = blocks * _runs(_blocks(conv, plan), 1)
+    runs = blocks * len(_blocks(conv, plan).runs)
     loaded = runs * layout.quads * vectors
     rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
     return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
@@ -218,13 +216,7 @@ def least_row_bytes(conv: Convolution, plan: Plan) -> int:
 
 def masked_runs(conv: Convolution, plan: Plan) -> int:
     """Different runs that the blocks have."""
-    runs = cover(_blocks(conv, plan), plan.run_width)
-    return len(np.unique(runs[:, 1:], axis=0))
-
-
-def _drops_constants(conv: Convolution) -> bool:
-    """Whether blocks of filters without weights are no work but to store their constant results."""
-    return conv.element_type == "i8" and conv.geometry.groups == 1
+    return len(np.unique(_blocks(conv, plan).runs[:, 1:], axis=0))
 
 
 def _moves(isa: Isa, span: int) -> int:
@@ -268,7 +260,7 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
         return int(weights + behind + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
-    runs = _runs(_blocks(conv, plan), plan.run_width)
+    runs = len(_blocks(conv, plan).runs)
     if plan.kernel == "pixel_lanes":
         return runs * (plan.filters * -(-channels // QUAD) * QUAD + 4)
     _, joined = plan.vectors(channels, lanes)
@@ -281,20 +273,41 @@ def fwcs_bytes(conv: Convolution, filterlets: int) -> int:
     return filterlets * (conv.geometry.group_channels * conv.weights.itemsize + 2) + 2 * conv.geometry.f
 
 
-def _runs(kept: np.ndarray, width: int) -> int:
-    """Runs of ``width`` that cover the blocks ``kept``."""
-    return _count_runs(kept.tobytes(), kept.shape, width)
+@dataclass(frozen=True)
+class _Blocks:
+    """What the blocks of filters of a plan store.
+
+    Attributes:
+        runs: see ``runs.cover``; of blocks in place of filters.
+        computed: how many blocks are.
+        same: whether there are such blocks, and they have the same runs.
+        constants: filters that are in none of them.
+    """
+
+    runs: np.ndarray
+    computed: int
+    same: bool
+    constants: int
+
+
+def _blocks(conv: Convolution, plan: Plan) -> _Blocks:
+    drops_constants = conv.element_type == "i8" and conv.geometry.groups == 1
+    kept = conv.kept
+    return _read_blocks(kept.tobytes(), kept.shape, plan.filters, plan.run_width, bool(plan.dense), drops_constants)
 
 
 @lru_cache(maxsize=1024)
-def _count_runs(kept: bytes, shape: tuple[int, ...], width: int) -> int:
-    """Plans differ in much that does not change their runs."""
-    return len(cover(np.frombuffer(kept, bool).reshape(shape), width))
+def _read_blocks(
+    kept: bytes, shape: tuple[int, int, int], filters: int, width: int, dense: bool, drops_constants: bool
+) -> _Blocks:
+    """Plans differ in much that does not change their blocks.
 
-
-def _blocks(conv: Convolution, plan: Plan) -> np.ndarray:
-    """[blocks, KH, KW] bool: what each block stores."""
-    filters = conv.geometry.f
-    starts = [plan.first_filter(block, filters) for block in range(plan.blocks(filters))]
-    kept = conv.kept[np.add.outer(starts, np.arange(plan.filters))].any(axis=1)
-    return np.logical_or(kept, bool(plan.dense))
+    Args:
+        drops_constants: whether blocks of filters without weights are no work but to store their constant results.
+    """
+    starts = np.minimum(np.arange(0, shape[0], filters), shape[0] - filters)
+    members = np.add.outer(starts, np.arange(filters))
+    blocks = np.logical_or(np.frombuffer(kept, bool).reshape(shape)[members].any(axis=1), dense)
+    computed = np.flatnonzero(np.logical_or(blocks.any(axis=(1, 2)), not drops_constants))
+    same = bool(len(computed) and (blocks[computed] == blocks[computed[0]]).all())
+    return _Blocks(cover(blocks, width), len(computed), same, shape[0] - len(np.unique(members[computed])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -14,8 +15,30 @@ from dtmm_mlir.pruning.layers import Layer
 _SHARING = (1, 2, 4)
 """Neighbouring filters that keep the same positions; all filters may, too."""
 
-_SHARES = (1.0, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.45, 0.3, 0.2)
+_RESULTS = (0, 1, 2, 4)
+"""What a filter's results cost, in filterlets, where filters are pruned that keep too little to be worth that."""
+
+_SHARES = (1.0, 0.98, 0.96, 0.94, 0.91, 0.88, 0.84, 0.8, 0.75, 0.69, 0.62, 0.54, 0.45, 0.35, 0.25, 0.15, 0.08)
 """Shares of a layer's importance that are tried."""
+
+_SOME_SHARES, _BEST_UNITS = (0.94, 0.75, 0.45), 2
+"""Where all units are tried, and how many of them are at the other shares."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Filterlets that are kept or pruned together.
+
+    Attributes:
+        filters: neighbouring ones.
+        width: positions along kx.
+        results: filterlets that the results of ``filters`` cost as much as. A unit counts for no more than the
+            importance that the best of its filters' units have on average, these added.
+    """
+
+    filters: int = 1
+    width: int = 1
+    results: int = 0
 
 
 def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
@@ -27,16 +50,16 @@ def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
     Returns:
         [F, KH, KW] bool.
     """
-    return _reaching(importance, share, 1, 1)
+    return _reaching(importance, share, Unit())
 
 
 def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs: LayerCosts) -> np.ndarray:
     """The mask of the fewest instructions, among some that keep ``share`` of the importance.
 
     A kernel computes blocks of filters together and walks the positions that any filter of the block keeps, so filters
-    of a block better share them; and runs of neighbouring positions share inputs. Tried are filterlets of 1, 2, 4
-    neighbouring filters and of all together, each at single positions and in whole kernel rows, those of the largest
-    importance first.
+    of a block better share them; runs of neighbouring positions share inputs; and results of a filter that keeps
+    nothing are constants. Tried are filterlets of 1, 2, 4 neighbouring filters and of all together, each at single
+    positions and in whole kernel rows, those of the largest importance first, or those of the filters that keep most.
 
     Args:
         importance: [F, KH, KW], at least zero.
@@ -47,25 +70,30 @@ def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs:
     Returns:
         [F, KH, KW] bool.
     """
-    masks = [_reaching(importance, share, *unit) for unit in _units(importance.shape)]
+    masks = [_reaching(importance, share, unit) for unit in _units(importance.shape)]
     return min(masks, key=lambda mask: costs(geometry, mask))
 
 
 def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -> np.ndarray:
     """As many filterlets as ``mask`` keeps, in the same units of filters and positions, by another importance.
 
+    Filters that ``mask`` prunes stay pruned.
+
     Args:
         mask: [F, KH, KW] bool, from ``choose_mask``.
         importance: [F, KH, KW], at least zero.
-        grown: 0 to 1, how much of the way from ``mask`` back to all filterlets, in equal factors.
+        grown: 0 to 1, how much of the way from ``mask`` back to all filterlets of its filters, in equal factors.
 
     Returns:
         [F, KH, KW] bool.
     """
-    filters, width = next(unit for unit in reversed(_units(mask.shape)) if _consists_of(mask, *unit))
-    kept = _sums(mask, filters, width) > 0
-    count = round(kept.sum() ** (1 - grown) * kept.size**grown)
-    return _largest(importance, max(count, 1), filters, width)
+    stays, again = mask.any(axis=(1, 2)), np.zeros_like(mask)
+    if stays.any():
+        unit = next(unit for unit in reversed(_units(mask.shape)) if _consists_of(mask, unit))
+        kept = _sums(mask[stays], unit) > 0
+        count = round(kept.sum() ** (1 - grown) * kept.size**grown)
+        again[stays] = _largest(importance[stays], count, unit)
+    return again
 
 
 def choose_shares(
@@ -80,15 +108,31 @@ def choose_shares(
         importances: by layer, [F, KH, KW], at least zero, of one scale.
         share: of the sum over all layers.
     """
-    lost, taken = [], []
+    kept, lost, taken = [], [], []
     for layer in layers:
         scores = importances[layer.name]
-        masks = [choose_mask(scores, each, layer.geometry, costs) for each in _SHARES]
+        masks = _each_share(scores, layer.geometry, costs)
+        kept.append([scores[mask].sum() / (scores.sum() or 1.0) for mask in masks])
         lost.append([scores.sum() - scores[mask].sum() for mask in masks])
         taken.append([costs(layer.geometry, mask)[0] for mask in masks])
     allowed = (1 - share) * sum(scores.sum() for scores in importances.values())
     picked = _cheapest(np.array(lost), np.array(taken, np.float64), allowed)
-    return {layer.name: _SHARES[index] for layer, index in zip(layers, picked, strict=True)}
+    return {layer.name: float(shares[index]) for layer, shares, index in zip(layers, kept, picked, strict=True)}
+
+
+def _each_share(importance: np.ndarray, geometry: Geometry, costs: LayerCosts) -> list[np.ndarray]:
+    """A mask for each of ``_SHARES``, about those of ``choose_mask``."""
+    best = {
+        unit
+        for share in _SOME_SHARES
+        for unit in sorted(
+            _units(importance.shape), key=lambda unit: costs(geometry, _reaching(importance, share, unit))
+        )[:_BEST_UNITS]
+    }
+    return [
+        min((_reaching(importance, share, unit) for unit in best), key=lambda mask: costs(geometry, mask))
+        for share in _SHARES
+    ]
 
 
 def _cheapest(lost: np.ndarray, taken: np.ndarray, allowed: float) -> np.ndarray:
@@ -121,36 +165,47 @@ def _use_rest(picked: np.ndarray, lost: np.ndarray, taken: np.ndarray, allowed: 
         picked[row] = column
 
 
-def _units(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Filters and positions along kx that are kept or pruned together, for masks of ``shape`` [F, KH, KW]."""
+def _units(shape: tuple[int, ...]) -> list[Unit]:
+    """What masks of ``shape`` [F, KH, KW] may be made of."""
     sharing = sorted({min(filters, shape[0]) for filters in (*_SHARING, shape[0])})
-    return list(product(sharing, sorted({1, shape[2]})))
+    widths = sorted({1, shape[2]})
+    return [
+        Unit(*unit, results) for unit in product(sharing, widths) for results in (_RESULTS if unit[0] == 1 else (0,))
+    ]
 
 
-def _reaching(importance: np.ndarray, share: float, filters: int, width: int) -> np.ndarray:
+def _reaching(importance: np.ndarray, share: float, unit: Unit) -> np.ndarray:
     """The fewest units that keep ``share`` of the importance."""
-    units = np.sort(_sums(importance, filters, width), axis=None)[::-1]
-    reached = np.cumsum(units)
+    sums = _sums(importance, unit)
+    reached = np.cumsum(sums.flat[_order(sums, unit)])
     goal = share * reached[-1] * (1 - 1e-12)
-    return _largest(importance, units.size if share >= 1 else int(np.searchsorted(reached, goal)) + 1, filters, width)
+    return _largest(importance, sums.size if share >= 1 else int(np.searchsorted(reached, goal)) + 1, unit)
 
 
-def _largest(importance: np.ndarray, count: int, filters: int, width: int) -> np.ndarray:
+def _largest(importance: np.ndarray, count: int, unit: Unit) -> np.ndarray:
     """Keeps the ``count`` units of the largest importance."""
     f, _, kw = importance.shape
-    units = _sums(importance, filters, width)
-    kept = np.zeros(units.shape, bool)
-    kept.flat[np.argsort(-units, axis=None, kind="stable")[:count]] = True
-    return np.ascontiguousarray(kept.repeat(filters, axis=0).repeat(width, axis=2)[:f, :, :kw])
+    sums = _sums(importance, unit)
+    kept = np.zeros(sums.shape, bool)
+    kept.flat[_order(sums, unit)[:count]] = True
+    return np.ascontiguousarray(kept.repeat(unit.filters, axis=0).repeat(unit.width, axis=2)[:f, :, :kw])
 
 
-def _sums(array: np.ndarray, filters: int, width: int) -> np.ndarray:
-    """Of each unit of ``filters`` by ``width`` along kx."""
+def _order(sums: np.ndarray, unit: Unit) -> np.ndarray:
+    """Flat indices of units, most important first."""
+    largest = -np.sort(-sums.reshape(len(sums), -1), axis=1)
+    counts = np.arange(largest.shape[1]) + 1 + unit.results / (unit.filters * unit.width)
+    means = (largest.cumsum(axis=1) / counts).max(axis=1)
+    return np.lexsort((-sums.ravel(), -np.minimum(sums, means[:, None, None]).ravel()))
+
+
+def _sums(array: np.ndarray, unit: Unit) -> np.ndarray:
+    """Of each unit."""
     f, kh, kw = array.shape
-    padded = np.pad(array, ((0, -f % filters), (0, 0), (0, -kw % width)))
-    return padded.reshape(padded.shape[0] // filters, filters, kh, -1, width).sum(axis=(1, 4))
+    padded = np.pad(array, ((0, -f % unit.filters), (0, 0), (0, -kw % unit.width)))
+    return padded.reshape(padded.shape[0] // unit.filters, unit.filters, kh, -1, unit.width).sum(axis=(1, 4))
 
 
-def _consists_of(mask: np.ndarray, filters: int, width: int) -> bool:
+def _consists_of(mask: np.ndarray, unit: Unit) -> bool:
     """Whether ``mask`` keeps and prunes whole units."""
-    return bool((_largest(mask, int((_sums(mask, filters, width) > 0).sum()), filters, width) == mask).all())
+    return bool((_largest(mask, int((_sums(mask, unit) > 0).sum()), unit) == mask).all())

@@ -147,6 +147,24 @@ def test_masks_are_chosen_again_in_the_same_units(filters: int) -> None:
     assert sizes[-1] == mask.size
 
 
+def test_filters_that_keep_little_go_first() -> None:
+    """Nine filterlets on their own in three filters are fewer results than the same importance spread over nine."""
+    scores = np.full((12, 3, 3), 0.01)
+    scores[:3], scores[3:, 1, 1] = 1.0, 1.1
+    shape = find_layers(nn.Sequential(nn.Conv2d(16, 12, 3, padding=1)), torch.zeros(1, 16, 8, 8))[0].geometry
+    mask = choose_mask(scores, 0.7, shape, LayerCosts(M55))
+    assert mask[:3].sum() > plain_mask(scores, 0.7)[:3].sum()
+    assert mask.any(axis=(1, 2)).sum() < plain_mask(scores, 0.7).any(axis=(1, 2)).sum()
+
+
+def test_pruned_filters_stay_pruned() -> None:
+    mask = np.ones((6, 3, 3), bool)
+    mask[1], mask[4, 0] = False, False
+    for grown in (0.0, 0.5):
+        again = choose_again(mask, np.random.default_rng(0).gamma(0.4, size=mask.shape), grown)
+        np.testing.assert_array_equal(again.any(axis=(1, 2)), mask.any(axis=(1, 2)))
+
+
 def test_fine_tuning_prunes_as_much_as_the_masks(recipe: ImageClassifier) -> None:
     model, tuned = recipe.model(), copy.deepcopy(recipe.model())
     mask = np.random.default_rng(0).random((12, 3, 3)) < 0.3
