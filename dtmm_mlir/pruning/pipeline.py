@@ -24,7 +24,7 @@ from dtmm_mlir.pruning.cost import Cost, Predictor
 from dtmm_mlir.pruning.figure import draw_front
 from dtmm_mlir.pruning.importance import Importance, contributions
 from dtmm_mlir.pruning.layers import find_layers
-from dtmm_mlir.pruning.masks import bake, masks_of
+from dtmm_mlir.pruning.masks import Masks, bake, masks_of
 from dtmm_mlir.pruning.recipe import Recipe
 from dtmm_mlir.pruning.scheduler import Candidate, Method, Sampler, Space, front, none_within, search
 from dtmm_mlir.pruning.stages import Stages
@@ -33,7 +33,10 @@ from dtmm_mlir.quantization import quantize_int8
 from dtmm_mlir.targets import get_target
 
 _FINALISTS = 6
-"""Candidates of a search, at most, that are fine-tuned."""
+"""Networks after a search, at most, that are fine-tuned."""
+
+_LOST = 0.2
+"""Importance that a network which keeps the metric loses next; where it does not keep it then, half of that."""
 
 _ROUNDS = 4
 """Networks that are fine-tuned and measured before a budget counts as missed."""
@@ -189,24 +192,55 @@ class _Run:
         return self._measured(min(within or tuned, key=lambda each: each["loss"]))
 
     def _cheapest(self, trials: list[FrozenTrial]) -> dict[str, Any]:
-        """The cheapest network that keeps the metric, among fine-tuned candidates from all over the front; the dearest
-        where none does."""
+        """The cheapest network that keeps the metric, the dearest where none does: candidates from all over the front
+        are fine-tuned from the cheapest on until one does, and then that one loses more filterlets."""
         places = np.linspace(0, len(trials) - 1, min(_FINALISTS, len(trials))).round().astype(int)
-        tuned = sorted((self._tuned(trials[place]) for place in places), key=_instructions)
-        measured = map(self._measured, tuned)  # one after the other, until one is found
-        return next((found for found in measured if self._keeps_metric(found)), None) or self._measured(tuned[-1])
+        for number, place in enumerate(places, 1):
+            found = self._measured(self._tuned(trials[place]))
+            if self._keeps_metric(found):
+                return found if self.settings.method == "filters" else self._sparser(found, _FINALISTS - number)
+        return found
+
+    def _sparser(self, found: dict[str, Any], tries: int) -> dict[str, Any]:
+        """The cheapest network that keeps the metric among ``found`` and up to ``tries`` that go on from there."""
+        lost = _LOST
+        for _ in range(tries):
+            sparser = self._measured(self._tuned_again(found, lost))
+            if self._keeps_metric(sparser) and _measured_instructions(sparser) < _measured_instructions(found):
+                found = sparser
+            else:
+                lost /= 2
+        return found
 
     def _keeps_metric(self, found: dict[str, Any]) -> bool:
         drop = self.settings.budget.drop
         return drop is None or Outcome.read(found["measured"]).metric >= self.dense.metric - drop
 
     def _tuned(self, trial: FrozenTrial) -> dict[str, Any]:
-        """A trial whose network is fine-tuned: the loss on validation data, and the cost predicted of what is left."""
-        key = hashlib.sha256(repr(sorted(trial.params.items())).encode()).hexdigest()[:12]
+        """A trial whose network is fine-tuned."""
+        return self._judged(repr(sorted(trial.params.items())), trial.params, lambda: self._build(trial))
+
+    def _build(self, trial: FrozenTrial) -> tuple[nn.Module, Masks]:
+        return self.space.build(Candidate.of(trial.params))
+
+    def _tuned_again(self, found: dict[str, Any], lost: float) -> dict[str, Any]:
+        """``found`` with filterlets pruned that hold ``lost`` of its importance, fine-tuned again."""
+
+        def build() -> tuple[nn.Module, Masks]:
+            model = self.stages.read_tensors(f"tuned-{found['key']}")
+            return model, self.space.sparser_masks(model, 1 - lost)
+
+        return self._judged(f"{found['key']} {lost}", found["rates"], build)
+
+    def _judged(
+        self, name: str, rates: dict[str, float], build: Callable[[], tuple[nn.Module, Masks]]
+    ) -> dict[str, Any]:
+        """What ``build`` makes, fine-tuned: the loss on validation data, and the cost predicted of what is left."""
+        key = hashlib.sha256(name.encode()).hexdigest()[:12]
 
         def tune() -> nn.Module:
             self.progress("fine-tuning")
-            model, masks = self.space.build(Candidate.of(trial.params))
+            model, masks = build()
             torch.manual_seed(self.settings.seed)
             fine_tune(self.recipe, model, masks, 1.0)
             bake(model)
@@ -215,7 +249,7 @@ class _Run:
         def judge() -> dict[str, Any]:
             model = self.stages.tensors(f"tuned-{key}", tune)
             cost = self.space.predictor(model, self.recipe.example(), masks_of(model))
-            return {"key": key, "rates": trial.params, "loss": self.recipe.validate(model), "predicted": asdict(cost)}
+            return {"key": key, "rates": rates, "loss": self.recipe.validate(model), "predicted": asdict(cost)}
 
         return self.stages.json(f"judged-{key}", judge)
 
@@ -274,8 +308,8 @@ class _Run:
         )
 
 
-def _instructions(found: dict[str, Any]) -> int:
-    return found["predicted"]["instructions"]
+def _measured_instructions(found: dict[str, Any]) -> int:
+    return found["measured"]["instructions"]
 
 
 def _lower(aim: Budget, budget: Budget, measured: Cost, predicted: Cost) -> Budget:

@@ -21,8 +21,9 @@ from dtmm_mlir.pruning.annealing import AnnealingSampler
 from dtmm_mlir.pruning.budget import Budget
 from dtmm_mlir.pruning.cost import Cost, Predictor
 from dtmm_mlir.pruning.filters import find_groups, remove_filters
-from dtmm_mlir.pruning.importance import Importance, importance
+from dtmm_mlir.pruning.importance import Importance, contributions, importance
 from dtmm_mlir.pruning.layers import find_layers
+from dtmm_mlir.pruning.masks import masks_of
 from dtmm_mlir.pruning.recipe import Recipe
 from dtmm_mlir.pruning.structure import choose_mask, choose_shares
 from dtmm_mlir.pruning.tuning import fine_tune
@@ -120,6 +121,17 @@ class Space:
         scores = {layer.name: self._importance(twin, layer.name) for layer in layers}
         kept = choose_shares(scores, share, layers, self.predictor.costs)
         return {**parameters, **{f"lost/{name}": min(1 - each, _MOST_IMPORTANCE) for name, each in kept.items()}}
+
+    def sparser_masks(self, model: nn.Module, share: float) -> dict[str, np.ndarray]:
+        """Masks of ``model``, one of the space's that was trained, with which ``share`` of what its filterlets are
+        worth by now stays, and what is pruned stays pruned."""
+        layers, costs = find_layers(model, self._example), self.predictor.costs
+        names = [layer.name for layer in layers]
+        found = contributions(model, names, self.kind, self.recipe.batches(), self.recipe.loss)
+        scores = {name: importance(found[name], self.kind) for name in names}
+        kept = choose_shares(scores, share, layers, costs)
+        masks = {x.name: choose_mask(scores[x.name], kept[x.name], x.geometry, costs) for x in layers}
+        return {name: mask & masks[name] for name, mask in masks_of(model).items() if name in masks}
 
     def _without(self, rates: Mapping[str, float]) -> tuple[nn.Module, nn.Module]:
         """The network without some of its filters, and its twin that holds contributions in place of weights."""

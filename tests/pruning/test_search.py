@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -122,6 +123,25 @@ def test_what_fits_for_sure_is_tried_first(recipe: ImageClassifier, tmp_path: Pa
 def test_candidate_of_parameters() -> None:
     candidate = Candidate.of({"filters/a.0": 0.5, "lost/b": 0.1})
     assert candidate == Candidate({"a.0": 0.5}, {"b": 0.1})
+
+
+def test_a_trained_network_loses_more_filterlets(recipe: ImageClassifier) -> None:
+    space, model = space_of(recipe), copy.deepcopy(recipe.model())
+    model.first[0].weight.data[2, :, 1] = 0
+    before = masks_of(model)
+    masks = space.sparser_masks(model, 0.7)
+    assert all((mask <= before[name]).all() for name, mask in masks.items())
+    assert not masks["first.0"][2, 1].any()
+    assert 0 < sum(mask.sum() for mask in masks.values()) < sum(before[name].sum() for name in masks)
+
+
+@needs_qemu
+def test_without_limits_the_network_gets_sparser_while_it_may(recipe: ImageClassifier, tmp_path: Path) -> None:
+    prune(recipe, Settings(trials=3, effort=0, budget=Budget(drop=100.0)), tmp_path / "run")
+    measured = [json.loads(path.read_text())["instructions"] for path in (tmp_path / "run").glob("measured-*.json")]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert len(measured) == 6
+    assert result["pruned"]["instructions"] == min(measured)
 
 
 @needs_qemu
