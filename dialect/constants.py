@@ -30,18 +30,16 @@ def walk(op: ir.Operation | ir.OpView | ir.Module, *names: str) -> Iterator[ir.O
 
     The ops are collected before the first is yielded: they may be erased and new ones inserted meanwhile.
     """
-    found: list[ir.Operation] = []
+    yield from [each for each in _post_order(op.operation) if not names or each.name in names]
 
-    def visit(outer: ir.Operation) -> None:  # not Operation.walk, which makes a RuntimeError of Ctrl-C in a callback
-        for region in outer.regions:
-            for block in region:
-                for inner in block:
-                    visit(inner.operation)
-        if not names or outer.name in names:
-            found.append(outer)
 
-    visit(op.operation)
-    yield from found
+def _post_order(op: ir.Operation) -> Iterator[ir.Operation]:
+    """Not by ``Operation.walk``, which makes a RuntimeError of Ctrl-C in a callback."""
+    for region in op.regions:
+        for block in region:
+            for inner in block:
+                yield from _post_order(inner.operation)
+    yield op
 
 
 def defining_op(value: ir.Value) -> ir.Operation | None:
