@@ -33,7 +33,10 @@ from dtmm_mlir.quantization import quantize_int8
 from dtmm_mlir.targets import get_target
 
 _FINALISTS = 6
-"""Networks after a search, at most, that are fine-tuned."""
+"""Candidates of a search, at most, that are fine-tuned."""
+
+_MORE = 3
+"""Networks near the one that is found that are fine-tuned, too, where the cheapest one is looked for."""
 
 _LOST = 0.2
 """Importance that a network which keeps the metric loses next; where it does not keep it then, half of that."""
@@ -193,18 +196,35 @@ class _Run:
 
     def _cheapest(self, trials: list[FrozenTrial]) -> dict[str, Any]:
         """The cheapest network that keeps the metric, the dearest where none does: candidates from all over the front
-        are fine-tuned from the cheapest on until one does, and then that one loses more filterlets."""
+        are fine-tuned from the cheapest on until one does; then those between it and the one before it, or, where
+        filterlets may go, networks that go on from there."""
         places = np.linspace(0, len(trials) - 1, min(_FINALISTS, len(trials))).round().astype(int)
-        for number, place in enumerate(places, 1):
+        missed = -1
+        for place in places:
             found = self._measured(self._tuned(trials[place]))
             if self._keeps_metric(found):
-                return found if self.settings.method == "filters" else self._sparser(found, _FINALISTS - number)
+                between = trials[missed + 1 : place]
+                return self._between(found, between) if self.settings.method == "filters" else self._sparser(found)
+            missed = place
         return found
 
-    def _sparser(self, found: dict[str, Any], tries: int) -> dict[str, Any]:
-        """The cheapest network that keeps the metric among ``found`` and up to ``tries`` that go on from there."""
+    def _between(self, found: dict[str, Any], trials: list[FrozenTrial]) -> dict[str, Any]:
+        """The cheapest network that keeps the metric among ``found`` and ``trials`` that are cheaper, by bisection."""
+        for _ in range(_MORE):
+            if not trials:
+                break
+            middle = len(trials) // 2
+            cheaper = self._measured(self._tuned(trials[middle]))
+            if self._keeps_metric(cheaper):
+                found, trials = cheaper, trials[:middle]
+            else:
+                trials = trials[middle + 1 :]
+        return found
+
+    def _sparser(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The cheapest network that keeps the metric among ``found`` and some that go on from there."""
         lost = _LOST
-        for _ in range(tries):
+        for _ in range(_MORE):
             sparser = self._measured(self._tuned_again(found, lost))
             if self._keeps_metric(sparser) and _measured_instructions(sparser) < _measured_instructions(found):
                 found = sparser
