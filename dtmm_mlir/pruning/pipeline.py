@@ -164,7 +164,7 @@ class _Run:
                 raise none_within(searched, aim)
             if not trials:
                 break
-            found = self._cheapest(trials) if budget.without_limits() else self._most_accurate(trials, aim)
+            found = self._cheapest(searched) if budget.without_limits() else self._most_accurate(trials, aim)
             tried.append(found)
             outcome = Outcome.read(found["measured"])
             if budget.allows(outcome.cost) and self._keeps_metric(found):
@@ -194,11 +194,15 @@ class _Run:
         within = [each for each in tuned if budget.allows(Cost(**each["predicted"]))]
         return self._measured(min(within or tuned, key=lambda each: each["loss"]))
 
-    def _cheapest(self, trials: list[FrozenTrial]) -> dict[str, Any]:
+    def _cheapest(self, searched: list[FrozenTrial]) -> dict[str, Any]:
         """The cheapest network that keeps the metric, the dearest where none does: candidates from all over the front
-        are fine-tuned from the cheapest on until one does; then those between it and the one before it, or, where
-        filterlets may go, networks that go on from there."""
-        places = np.linspace(0, len(trials) - 1, min(_FINALISTS, len(trials))).round().astype(int)
+        are fine-tuned from the cheapest on until one does, and where none does, some that take more; then those between
+        it and the one before it, or, where filterlets may go, networks that go on from there."""
+        trials = front(searched)
+        places = _spread(0, len(trials), _FINALISTS)
+        while dearer := front([trial for trial in searched if trial.values[1] > trials[-1].values[1]]):
+            trials += dearer
+        places += _spread(places[-1] + 1, len(trials), _MORE)
         missed = -1
         for place in places:
             found = self._measured(self._tuned(trials[place]))
@@ -326,6 +330,11 @@ class _Run:
             f"{best.cost.ram:,} of RAM and reaches {best.metric:.2f}. Raise the budget, allow a larger drop, or more "
             "trials."
         )
+
+
+def _spread(start: int, stop: int, most: int) -> list[int]:
+    """Up to ``most`` of the numbers from ``start`` to ``stop``, the first and the last among them."""
+    return np.linspace(start, stop - 1, min(most, stop - start)).round().astype(int).tolist()
 
 
 def _measured_instructions(found: dict[str, Any]) -> int:

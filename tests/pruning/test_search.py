@@ -146,6 +146,17 @@ def test_without_limits_the_network_gets_sparser_while_it_may(recipe: ImageClass
 
 
 @needs_qemu
+def test_networks_that_take_more_are_tried_where_the_best_lose_too_much(
+    recipe: ImageClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search takes the smallest network for the best one; all of them lose too much."""
+    monkeypatch.setattr(recipe, "validate", lambda model: float(sum(p.numel() for p in model.parameters())))
+    with pytest.raises(DtmmError, match="the nearest takes"):
+        prune(recipe, Settings(trials=3, effort=0, method="filters", budget=Budget(drop=-100.0)), tmp_path)
+    assert len(list(tmp_path.glob("measured-*.json"))) == 3
+
+
+@needs_qemu
 def test_whole_road(recipe: ImageClassifier, tmp_path: Path) -> None:
     dense = Settings(trials=10, effort=0.1, budget=Budget(drop=100.0, instructions=10**9), method="filterlets")
     settings = replace(dense, budget=Budget(instructions=23_000, drop=100.0))
