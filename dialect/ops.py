@@ -76,6 +76,18 @@ class Geometry:
         """Kernel rows that lie in the padding at some output rows."""
         return frozenset(ky for ky in range(self.kh) if self.rows_inside(ky) < self.oh)
 
+    @cached_property
+    def row_zones(self) -> list[tuple[int, range]]:
+        """Where other kernel rows are inside the input than above: the output row, and these kernel rows."""
+        zones: list[tuple[int, range]] = []
+        for y in range(self.oh):
+            rows = y * self.strides[0] - self.pads[0] + np.arange(self.kh) * self.dilations[0]
+            inside = np.flatnonzero((rows >= 0) & (rows < self.h))
+            found = range(int(inside[0]), int(inside[-1]) + 1) if inside.size else range(0)
+            if not zones or zones[-1][1] != found:
+                zones.append((y, found))
+        return zones
+
     @property
     def output_shape(self) -> tuple[int, int, int, int]:
         return (self.n, self.oh, self.ow, self.f)

@@ -43,7 +43,7 @@ class Plan:
         dense: 1 where every run is stored, kept or not: all blocks then have the same runs.
         unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop. In the
             ``input_stationary`` kernel filters, a power of two.
-        skip_padding: 1 where straight-line code skips the runs whose row lies above or below the input.
+        skip_padding: 1 where the runs are skipped whose row lies above or below the input.
         pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
             where ``pixels`` are the whole width and there are at most 8 in all.
         masked: 1 where straight-line code tests which of up to 16 runs a block of filters has, in place of a table.

@@ -13,6 +13,7 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.filters import PARAMETERS
 from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
@@ -78,14 +79,15 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
         straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
         may lie in the padding and are skipped there; ``masked_run``: tests whether a block has a run; ``own_block``:
-        blocks of filters with tables; ``block``: all; ``finished``: those whose results ``Isa.finish`` stores; of the
-        others, ``filter``: filters; ``results``: requantizations of four pixels; ``few_results``: of fewer;
-        ``constant``: filters of constant results, at each block of pixels; ``pixel_block``: blocks of pixels; ``row``:
-        output rows; ``copied``, ``moved``: vectors written to the row buffer from the input and from its own end;
-        ``copied_pixel``: pixels copied one by one; ``call``: one; ``passes``: instructions of the ``input_stationary``
-        kernel's assembly; ``listed``: words of its list; ``stationary_block``: its blocks of pixels. Of the
-        ``pixel_lanes`` kernel, ``lanes_loaded``, ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of
-        pixels loaded, multiplied by a quad of weights, requantized, and written to planes; ``lanes_run``: runs walked.
+        blocks of filters with tables; ``zoned_block``: those of them that skip padding; ``block``: all; ``finished``:
+        those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``: requantizations of
+        four pixels; ``few_results``: of fewer; ``constant``: filters of constant results, at each block of pixels;
+        ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
+        buffer from the input and from its own end; ``copied_pixel``: pixels copied one by one; ``call``: one;
+        ``passes``: instructions of the ``input_stationary`` kernel's assembly; ``listed``: words of its list;
+        ``stationary_block``: its blocks of pixels. Of the ``pixel_lanes`` kernel, ``lanes_loaded``,
+        ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels loaded, multiplied by a quad of
+        weights, requantized, and written to planes; ``lanes_run``: runs walked.
     """
     if plan.kernel == "input_stationary":
         return _stationary_counts(conv, plan, isa)
@@ -97,8 +99,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     runs, computed = len(stored.runs), stored.computed
     whole, joined = plan.vectors(g.group_channels, lanes)
     weights = plan.weight_vectors(g.group_channels, lanes)
-    same = stored.same and runs // computed * weights <= plan.unrolled
-    straight = same or bool(plan.masked)
+    straight, zoned = _is_straight(conv, plan, isa), is_zoned(conv, plan, isa)
     step = g.strides[1] // sampling(g)[1]
     columns = {p * step + k * g.dilations[1] for p in range(pixels) for k in range(width)}
     loads = _loads(conv, plan, isa)
@@ -109,6 +110,9 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         blocks_of_row = blocks // g.oh
         tested = blocks * sum(int(row) in g.padded_rows for row in rows)
         walked = blocks_of_row * sum(g.rows_inside(int(row)) for row in rows)
+    if zoned:
+        inside = np.array([g.rows_inside(row) for row in range(g.kh)])
+        walked = pixel_blocks // g.oh * int(inside[stored.runs[:, 1]].sum())
     finished = conv.element_type == "i8" and isa.finishes(pixels, filters)
     return {
         "call": 1,
@@ -123,6 +127,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "tested_run": tested,
         "masked_run": blocks * masked_runs(conv, plan) if plan.masked else 0,
         "own_block": 0 if straight else blocks,
+        "zoned_block": blocks if zoned else 0,
         "block": blocks,
         "finished": blocks if finished else 0,
         "filter": 0 if finished else blocks * filters,
@@ -134,6 +139,20 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
         **_row_buffer(conv, plan, isa, whole * lanes),
     }
+
+
+def _is_straight(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+    """Whether all blocks of the ``table`` kernel have the same runs, or are tested for them, few enough to be
+    straight-line code."""
+    stored = _blocks(conv, plan)
+    weights = plan.weight_vectors(conv.geometry.group_channels, isa.lanes(conv.element_type))
+    same = stored.same and len(stored.runs) // stored.computed * weights <= plan.unrolled
+    return same or bool(plan.masked)
+
+
+def is_zoned(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+    """Whether tables of the ``table`` kernel skip padding."""
+    return plan.kernel == "table" and bool(plan.skip_padding) and not _is_straight(conv, plan, isa)
 
 
 def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
@@ -151,7 +170,7 @@ def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
 
 _TABLE_ONLY = (
     "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "masked_run",
-    "own_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
+    "own_block", "zoned_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
 )  # fmt: skip
 
 _STATIONARY_ONLY = ("passes", "listed", "stationary_block")
@@ -266,6 +285,13 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)
+
+
+def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
+    """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding."""
+    if not is_zoned(conv, plan, isa):
+        return 0
+    return (len(conv.geometry.row_zones) - 1) * conv.geometry.f * PARAMETERS * WORD
 
 
 def fwcs_bytes(conv: Convolution, filterlets: int) -> int:

@@ -22,9 +22,11 @@ from dtmm_mlir.passes.cost import (
     fwcs_bytes,
     least_row_bytes,
     masked_runs,
+    repeated_bytes,
     scratch_bytes,
     stored_bytes,
 )
+from dtmm_mlir.passes.kernels.filters import BYTE
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
@@ -59,6 +61,9 @@ _BYTES_TO_SPARE = 1024
 _WORTH, _GAIN = 0.9, 0.95
 """Instructions of plans that store up to the unpruned weights must be fewer than this of those that store FWCS; or
 these more than this of the unpruned convolution's."""
+
+_REPEATED = 1 / 4
+"""Share of the bytes of a layer's weights that parameters may take that are stored again."""
 
 _RESULT_CODE, _LIST_CODE = 70, 500
 """Bytes of code that store a result, and that write a list of passes."""
@@ -118,7 +123,7 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         pixels = min(range(1, min(4, g.ow) + 1), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
         return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * conv.weights.itemsize))
 
-    plans = candidates(conv, isa, costs, optimize)
+    plans = [p for p in candidates(conv, isa, costs, optimize) if optimize == "speed" or _may_repeat(conv, p, isa)]
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
 
@@ -131,7 +136,7 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         return estimates[found], found
 
     if optimize == "size":
-        return min(plans, key=lambda plan: (bytes[plan] + _extra_code(plan, isa), *order(plan)))
+        return min(plans, key=lambda plan: (bytes[plan] + _extra_bytes(conv, plan, isa), *order(plan)))
     if optimize == "speed":
         return min(plans, key=order)
     least = min(bytes.values())
@@ -142,25 +147,33 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
     return (small if small[0] <= min(large[0] / _WORTH, unpruned * _GAIN) else large)[1]
 
 
-def _extra_code(plan: Plan, isa: Isa) -> int:
-    """Bytes, about, of code that other plans do without: what writes lists of passes, and what stores results where
-    ``Isa.finish`` does not, which may."""
+def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+    """Whether parameters may be stored again for each zone of output rows: they are few beside the weights, with which
+    they take no more than the unpruned ones."""
+    repeated, stored = repeated_bytes(conv, plan, isa), stored_bytes(conv, plan, isa)
+    return repeated <= min(stored * _REPEATED, conv.weights.nbytes - stored) or not repeated
+
+
+def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
+    """Bytes, about, that other plans do without: parameters that are stored again, and code that writes lists of passes
+    or stores results where ``Isa.finish`` does not, which may."""
     if plan.kernel == "input_stationary":
         return _LIST_CODE
+    repeated = repeated_bytes(conv, plan, isa)
     if plan.kernel != "table" or isa.finishes(plan.pixels, plan.filters) or not isa.finishes(isa.accumulators, 1):
-        return 0
-    return plan.pixels * plan.filters * _RESULT_CODE
+        return repeated
+    return repeated + plan.pixels * plan.filters * _RESULT_CODE
 
 
 def _may_skip(conv: Convolution, isa: Isa) -> bool:
-    """Whether there is padding that straight-line code can skip."""
-    return conv.element_type == "i8" and isa.scalar_sums and bool(conv.geometry.padded_rows)
+    """Whether there is padding that the ``table`` kernel can skip: its runs are few enough to be bytes of a word."""
+    g = conv.geometry
+    return conv.element_type == "i8" and isa.scalar_sums and bool(g.padded_rows) and g.kh * g.kw < 1 << BYTE - 1
 
 
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
     """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
-    same = bool((conv.kept == conv.kept[0]).all())
     straight = _STRAIGHT_TURNS if optimize == "balanced" and isa.turns_are_cheap else _STRAIGHT[optimize]
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
@@ -173,7 +186,7 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 whole = g.groups * -(-(g.group_channels - joined) // lanes) * lanes
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))
                 for dense in (0, 1):
-                    for skip in (0, 1) if _may_skip(conv, isa) and (dense or same) else (0,):
+                    for skip in (0, 1) if _may_skip(conv, isa) else (0,):
                         plans.append(Plan("table", pixels, filters, width, rows, joined, dense, unrolled, skip))
                 masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):

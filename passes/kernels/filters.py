@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -16,11 +16,14 @@ from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Results
 
-_PARAMETERS = 4
+PARAMETERS = 4
 """Words per filter: bias, multiplier, shift, and one of the block."""
 
 _UPPER = 16
 """Where the upper half of a word begins."""
+
+BYTE = 8
+"""Bits of a number of runs where there are several in a word."""
 
 
 Sums: TypeAlias = Sequence[ir.Value | None]
@@ -81,7 +84,9 @@ class FilterKernel(WindowKernel):
     def parameters(self) -> np.ndarray:
         """[blocks, filters of a block, 4] i32: bias, multiplier, shift; the last of a block's first filter is its runs,
         how many or a bit for each there may be, the last of its last filter how far the next block's output is. A
-        filter that is both has that in its upper half where blocks are left out. Behind them the constant filters."""
+        filter that is both has that in its upper half where blocks are left out. Behind them the constant filters.
+        Where tables skip padding, all that for each zone of output rows: biases with what is skipped in them, and runs
+        as two bytes: how many are walked, and how many skipped ahead of them."""
         table = super().parameters.T[self._filters_of_blocks]
         table[:, :, 3] = 0
         table[:, 0, 3] = self._masks if self.plan.masked else self.conv.counts[self._blocks]
@@ -89,8 +94,20 @@ class FilterKernel(WindowKernel):
         if self.filters > 1:
             table[:, -1, 3] = following[: len(table)]
         elif self._packed:
-            table[:, 0, 3] |= following[: len(table)] << _UPPER
-        return self._with_constants(table, following[len(table) :])
+            table[:, 0, 3] += following[: len(table)] << _UPPER
+        tables = [self._in_zone(table, number) for number in range(len(self._zones))] or [table]
+        return np.concatenate([self._with_constants(each, following[len(table) :]).reshape(-1) for each in tables])
+
+    def _in_zone(self, table: np.ndarray, number: int) -> np.ndarray:
+        """``table`` of parameters as it is in one zone of output rows."""
+        table = table.copy()
+        _, inside = self._zones[number]
+        skipped = ~np.isin(self.conv.positions // self.geometry.kw, inside)
+        biases = np.zeros((len(self.conv.counts), self.filters), np.int32)
+        np.add.at(biases, self._block_of_run[skipped], self._missing[skipped])
+        table[:, :, 0] += biases[self._blocks]
+        table[:, 0, 3] += self._walked[number] - self.conv.counts[self._blocks] + (self._skipped[number] << BYTE)
+        return table
 
     @cached_property
     def _positions(self) -> list[int]:
@@ -100,11 +117,16 @@ class FilterKernel(WindowKernel):
         return self.conv.positions[: self.conv.counts[self._blocks[0]]].tolist()
 
     @property
+    def _block_of_run(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.conv.counts)), self.conv.counts)
+
+    @property
     def _masks(self) -> np.ndarray:
         """[blocks] i32: a bit for each of ``_positions`` where the block has a run."""
-        blocks = np.repeat(np.arange(len(self.conv.counts)), self.conv.counts)
         masks = np.zeros(len(self.conv.counts), np.int32)
-        np.bitwise_or.at(masks, blocks, 1 << np.searchsorted(self._positions, self.conv.positions).astype(np.int32))
+        np.bitwise_or.at(
+            masks, self._block_of_run, 1 << np.searchsorted(self._positions, self.conv.positions).astype(np.int32)
+        )
         return masks[self._blocks]
 
     @property
@@ -140,11 +162,12 @@ class FilterKernel(WindowKernel):
     def _block(self, pixels: int, window: Window, target: Index) -> None:
         data, joined = (emit.opaque(emit.pointer(self.data, at)) for at in (window.source, window.joined))
         blocks = len(self._blocks) // self.geometry.groups
-        tables = [emit.pointer(table) for table in (self.weights, self.offset_table, self.parameter_table)]
+        parameters = emit.pointer(self.parameter_table, self._zone_start)
+        tables = [emit.pointer(self.weights), emit.pointer(self.offset_table), parameters]
 
         def group(i: Index, *cursor: ir.Value) -> list[ir.Value]:
             start = self._at(data, emit.mul(i, self.layout.group_stride))
-            end = emit.advance(cursor[2], blocks * self.filters * _PARAMETERS * WORD)
+            end = emit.advance(cursor[2], blocks * self.filters * PARAMETERS * WORD)
 
             def block(end: ir.Value, *cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
                 following = self._filters(Cursor(*cursor), pixels, start, joined)
@@ -176,7 +199,7 @@ class FilterKernel(WindowKernel):
             following = self._parameter(cursor.parameters, self.filters - 1, 3)
             following = arith.shrsi(following, emit.splat(_UPPER, emit.i32())) if self._packed else following
             step = arith.index_cast(ir.IndexType.get(), following)
-        parameters = emit.advance(cursor.parameters, self.filters * _PARAMETERS * WORD)
+        parameters = emit.advance(cursor.parameters, self.filters * PARAMETERS * WORD)
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
 
     @cached_property
@@ -198,9 +221,41 @@ class FilterKernel(WindowKernel):
             return frozenset()
         return self.geometry.padded_rows
 
+    @cached_property
+    def _zones(self) -> list[tuple[int, range]]:
+        """Where tables skip padding, the zones of output rows: the first row, and the kernel rows inside the input."""
+        if not (self.plan.skip_padding and self.element == "i8" and self.isa.scalar_sums) or self._straight:
+            return []
+        fits = 0 < self.conv.counts.max(initial=0) < 1 << BYTE - 1
+        return self.geometry.row_zones if fits else []
+
+    @cached_property
+    def _walked(self) -> np.ndarray:
+        """[zones, computed blocks] how many of their runs are inside the input."""
+        return np.array([self._count_runs(inside) for _, inside in self._zones])
+
+    @cached_property
+    def _skipped(self) -> np.ndarray:
+        """[zones, computed blocks] how many runs, in the padding, lie between those walked and those of the block
+        before."""
+        above = np.array([self._count_runs(range(inside.start)) for _, inside in self._zones])
+        below = self.conv.counts[self._blocks] - self._walked - above
+        return above + np.pad(below, ((0, 0), (1, 0)))[:, :-1]
+
+    def _count_runs(self, rows: range) -> np.ndarray:
+        """[computed blocks] their runs on some rows of the kernel."""
+        blocks = self._block_of_run[np.isin(self.conv.positions // self.geometry.kw, rows)]
+        return np.bincount(blocks, minlength=len(self.conv.counts))[self._blocks]
+
     def _begin_row(self, y: Index) -> None:
-        """Which of the kernel rows that may be skipped lie inside the input, as i1."""
+        """Where the parameters of the row's zone begin; which of the kernel rows that may be skipped lie inside the
+        input, as i1."""
         g = self.geometry
+        self._zone_start: Index = 0
+        for number, (first, _) in enumerate(self._zones[1:], 1):
+            reached = arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(first))
+            start = emit.index(number * (self.parameters.size // len(self._zones)))
+            self._zone_start = arith.select(reached, start, emit.index(self._zone_start))
         top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
         rows = {ky: emit.index(emit.add(top, ky * g.dilations[0])) for ky in sorted(self._skipped_rows)}
         self._inside = {ky: arith.cmpi(arith.CmpIPredicate.ult, row, emit.index(g.h)) for ky, row in rows.items()}
@@ -254,7 +309,7 @@ class FilterKernel(WindowKernel):
         return emit.load_from(self._parameter_at(parameters, filter, kind), emit.i32(), WORD)
 
     def _parameter_at(self, parameters: ir.Value, filter: int, kind: int) -> ir.Value:
-        return emit.advance(parameters, (filter * _PARAMETERS + kind) * WORD)
+        return emit.advance(parameters, (filter * PARAMETERS + kind) * WORD)
 
     def _same_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block where every block has the same, or tests which it has: straight-line code."""
@@ -303,9 +358,12 @@ class FilterKernel(WindowKernel):
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of a block, as many and where the tables say."""
-        count = self._parameter(cursor.parameters, 0, 3)
+        count = word = self._parameter(cursor.parameters, 0, 3)
         if self._packed:
-            count = arith.andi(count, emit.splat((1 << _UPPER) - 1, emit.i32()))
+            count = _bits(word, 0, _UPPER)
+        if self._zones:
+            count = _bits(word, 0, BYTE)
+            cursor = self._skip_runs(cursor, _bits(word, BYTE, BYTE))
         index = ir.MemRefType(self.offset_table.type).element_type
 
         def run(
@@ -318,13 +376,20 @@ class FilterKernel(WindowKernel):
             return more, [left, weights, emit.advance(offsets, 1, index), *totals]
 
         carried = [count, cursor.weights, cursor.offsets, *self._start_sums(pixels, cursor.parameters)]
-        if self.conv.counts[self._blocks].all():
+        counts = self._walked if self._zones else self.conv.counts[self._blocks]
+        if counts.all():
             carried = emit.repeat(carried, run)
         else:
             some = arith.cmpi(arith.CmpIPredicate.ne, count, emit.splat(0, emit.i32()))
             types = [value.type for value in carried]
             carried = emit.either(some, types, lambda: emit.repeat(carried, run), lambda: carried)
         return carried[1], carried[2], carried[3:]
+
+    def _skip_runs(self, cursor: Cursor, count: ir.Value) -> Cursor:
+        """Weights and offsets behind ``count`` runs."""
+        runs, index = arith.index_cast(ir.IndexType.get(), count), ir.MemRefType(self.offset_table.type).element_type
+        weights = emit.advance(cursor.weights, emit.mul(runs, self._stored * self._element_bytes))
+        return replace(cursor, weights=weights, offsets=emit.advance(cursor.offsets, runs, index))
 
     def _at(self, data: ir.Value, elements: Index) -> ir.Value:
         """An address within the row buffer moved on."""
@@ -377,3 +442,9 @@ class FilterKernel(WindowKernel):
             the address of the next run's weights, and the sums.
         """
         raise NotImplementedError
+
+
+def _bits(word: ir.Value, start: int, count: int) -> ir.Value:
+    """``count`` bits of an i32 from bit ``start`` on, as an unsigned number."""
+    word = arith.shrui(word, emit.splat(start, emit.i32())) if start else word
+    return arith.andi(word, emit.splat((1 << count) - 1, emit.i32()))

@@ -283,6 +283,30 @@ BATCHES: dict[str, list[Case]] = {
     ]
     + [
         Case(geometry(6, 8, 20, 4), zero_point=0, plan=Plan("table", 4, 2, 3, 2, unrolled=300, skip_padding=1)),
+    ]
+    + [
+        Case(
+            geometry(h, w, c, f, k, strides=(s, s), dilations=(d, d), pads=pads, groups=groups, n=n),
+            kept,
+            rescale=rescale,
+            seed=i,
+            plan=Plan("table", *plan, unrolled=6, skip_padding=1),
+        )
+        for i, (plan, n, h, w, c, f, k, s, d, groups, pads, kept, rescale) in enumerate(
+            [
+                ((4, 2, 1, 2), 1, 4, 4, 20, 9, 3, 1, 1, 1, (1, 1, 1, 1), 0.5, "double"),
+                ((2, 2, 3, 9), 2, 5, 7, 33, 8, 3, 1, 1, 1, (1, 1, 1, 1), 0.9, "single"),
+                ((4, 2, 1, 2), 1, 9, 9, 7, 7, 5, 2, 1, 1, (2, 2, 2, 2), 0.3, "wide"),
+                ((3, 4, 1, 3), 1, 7, 8, 5, 11, 3, 1, 3, 1, (3, 3, 3, 3), 0.2, "none"),
+                ((1, 2, 1, 1), 1, 1, 1, 9, 6, 3, 1, 1, 1, (1, 1, 1, 1), 0.2, "double"),
+                ((4, 2, 2, 1), 1, 2, 5, 9, 6, 3, 1, 1, 1, (3, 3, 1, 1), 0.4, "double"),
+                ((4, 1, 1, 2), 1, 6, 6, 12, 8, 3, 1, 1, 2, (1, 1, 1, 1), 0.6, "double"),
+                ((4, 1, 1, 2), 1, 6, 6, 12, 8, 3, 1, 1, 1, (1, 1, 1, 1), 0.1, "double"),
+                ((2, 2, 3, 2), 1, 4, 6, 30, 8, 3, 2, 1, 1, (0, 1, 0, 1), 0.7, "double"),
+                ((4, 1, 1, 4), 1, 4, 4, 23, 12, 3, 1, 1, 1, (1, 1, 1, 1), 0.25, "double"),
+                ((3, 1, 2, 4), 1, 5, 3, 6, 12, (5, 3), 1, 1, 1, (2, 2, 1, 1), 0.15, "single"),
+            ]
+        )
     ],
     "f32": [
         Case(geometry(h, w, c, f, k, groups=groups, strides=(s, s)), kept, "f32", clamp=bool(c % 2), seed=c)

@@ -16,7 +16,7 @@ from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.pipeline import run_pipeline
-from dtmm_mlir.passes.plan import PlanKernels
+from dtmm_mlir.passes.plan import Optimize, PlanKernels
 from dtmm_mlir.targets import TARGETS, get_target
 from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
@@ -56,6 +56,19 @@ def test_speed_is_fastest_and_size_is_smallest(name: str) -> None:
         code = 500 if isa.finishes(8, 1) else 0  # what shorter code may cost
         assert stored["size"][i] <= min(stored["speed"][i], stored["balanced"][i]) + code
         assert stored["balanced"][i] <= max(stored["size"][i], dense[i] * 9 // 8 + 1024)
+
+
+@pytest.mark.parametrize(
+    ("channels", "kept", "optimize", "skips"),
+    [(64, 0.4, "balanced", 1), (64, 0.4, "size", 0), (16, 0.4, "balanced", 0), (16, 0.4, "speed", 1)],
+)
+def test_parameters_are_stored_for_each_zone_where_they_are_few(
+    channels: int, kept: float, optimize: Optimize, skips: int
+) -> None:
+    """Tables skip padding where the weights are many more bytes than that takes, or bytes do not matter."""
+    module = module_of([Case(geometry(4, 4, channels, 24), kept)])
+    PlanKernels(target="riscv32", optimize=optimize)(module)
+    assert [plan.skip_padding for plan in plans_in(module)] == [skips]
 
 
 def test_isas_have_all_costs() -> None:
