@@ -35,7 +35,7 @@ from dtmm_mlir.targets import get_target
 _FINALISTS = 6
 """Candidates of a search, at most, that are fine-tuned."""
 
-_MORE = 3
+_MORE = 6
 """Networks near the one that is found that are fine-tuned, too, where the cheapest one is looked for."""
 
 _LOST = 0.2
@@ -202,7 +202,7 @@ class _Run:
         places = _spread(0, len(trials), _FINALISTS)
         while dearer := front([trial for trial in searched if trial.values[1] > trials[-1].values[1]]):
             trials += dearer
-        places += _spread(places[-1] + 1, len(trials), _MORE)
+        places += _spread(places[-1] + 1, len(trials), _FINALISTS // 2)
         missed = -1
         for place in places:
             found = self._measured(self._tuned(trials[place]))
