@@ -32,16 +32,16 @@ class Dsp(Scalar):
     def row_bytes(self, element: str) -> int:
         return 2 if element == "i8" else super().row_bytes(element)
 
-    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int) -> None:
+    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int, alignment: int) -> None:
         if lanes == 4 and ir.MemRefType(target.type).element_type == ir.IntegerType.get_signless(16):
             even, odd = _pairs(emit.load_from(emit.pointer(source, at), emit.i32()))
             half, low, high = (emit.splat(number, emit.i32()) for number in (16, 0xFFFF, -0x10000))
             first = arith.ori(arith.andi(even, low), arith.shli(odd, half))
             second = arith.ori(arith.shrui(even, half), arith.andi(odd, high))
             for i, word in enumerate((first, second)):
-                emit.store_once(word, target, emit.add(to, 2 * i))
+                emit.store_once(word, target, emit.add(to, 2 * i), 2)
             return
-        super().copy(source, at, target, to, lanes)
+        super().copy(source, at, target, to, lanes, alignment)
 
     def multiply(
         self,

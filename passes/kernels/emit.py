@@ -211,13 +211,13 @@ def load_two_words(address: ir.Value) -> tuple[ir.Value, ir.Value]:
     return arith.trunci(i32(), both), arith.trunci(i32(), high)
 
 
-def store_once(value: ir.Value, buffer: ir.Value, at: Index) -> None:
-    """Stores a vector or a scalar by itself: loops of such do not become calls of memset or memcpy.
+def store_once(value: ir.Value, buffer: ir.Value, at: Index, alignment: int) -> None:
+    """Stores a vector or a scalar by itself, at an address that is a multiple of ``alignment`` bytes.
 
-    The library functions that IREE links on bare metal go byte by byte.
+    Loops of such stores do not become calls of memset or memcpy: the library functions that IREE links on bare metal
+    go byte by byte.
     """
-    type = ir.MemRefType(buffer.type).element_type
-    llvm.StoreOp(value, pointer(buffer, at), alignment=type.width // 8, volatile_=True)
+    llvm.StoreOp(value, pointer(buffer, at), alignment=alignment, volatile_=True)
 
 
 def store_to(value: ir.Value, address: ir.Value, alignment: int = 1, volatile: bool = False) -> None:

@@ -26,6 +26,9 @@ from dtmm_mlir.passes.kernels.rows import RowLayout
 PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
 
+_UNROLLED_PASSES = 4
+"""Passes over the same position written by straight-line code; more take turns of a loop."""
+
 
 def stored_sums(pixels: int) -> int:
     """Bytes of one filter's sums: whole vectors."""
@@ -369,13 +372,17 @@ class InputStationaryKernel(WindowKernel):
     def _store_biases(self, biases: ir.Value, step: int) -> None:
         """Writes what the sums of all filters begin with; ``step`` words from one filter's biases to the next one's."""
 
-        def filter(_: Index, biases: ir.Value, sums: ir.Value) -> list[ir.Value]:
-            values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in range(self._own_biases)]
-            self._store_bias(values, sums)
-            return [emit.advance(biases, step * WORD), emit.advance(sums, stored_sums(self._pixels))]
+        def filters(count: int, biases: ir.Value, sums: ir.Value) -> list[ir.Value]:
+            for f in range(count):
+                at = [f * step + i for i in range(self._own_biases)]
+                values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in at]
+                self._store_bias(values, emit.advance(sums, f * stored_sums(self._pixels)))
+            return [emit.advance(biases, count * step * WORD), emit.advance(sums, count * stored_sums(self._pixels))]
 
-        if len(self._blocks):
-            emit.loop(0, len(self._blocks), filter, [biases, self._sums])
+        cursor = [biases, self._sums]
+        if len(self._blocks) > 1:
+            cursor = emit.loop(0, len(self._blocks) // 2, lambda _, *at: filters(2, *at), cursor)
+        filters(len(self._blocks) % 2, *cursor)
 
     @property
     def _own_biases(self) -> int:
@@ -411,25 +418,29 @@ class InputStationaryKernel(WindowKernel):
         begin = llvm.PtrToIntOp(emit.i32(), sums).result
         entry, lanes = ir.MemRefType(self.offset_table.type).element_type, min(unrolled, RESULTS)
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
+        most = max(int(self._counts[kind.joined][place]) for place in places)
 
         def copy(at: int, source: ir.Value, target: ir.Value) -> None:
             value = emit.load_from(emit.advance(source, at, entry), narrow, entry.width // 8)
             value = value if narrow == wide else arith.extsi(wide, value)
             emit.store_to(arith.addi(value, emit.broadcast(begin, wide)), emit.advance(target, at * WORD), WORD)
 
-        def round(_: Index, size: ir.Value, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+        def round(filters: ir.Value, source: ir.Value, target: ir.Value) -> list[ir.Value]:
             """A whole round is copied, of which what is too much is overwritten by what follows."""
             for at in range(0, unrolled, lanes):
                 copy(at, source, target)
-            source = emit.advance(source, arith.index_cast(ir.IndexType.get(), size), entry)
-            target = _behind(target, arith.shli(size, _number(2)))
-            return [_number(unrolled), source, _put(target, _number(self._passes.again(chain)))]
+            source = emit.advance(source, arith.index_cast(ir.IndexType.get(), filters), entry)
+            target = _behind(target, arith.shli(filters, _number(2)))
+            return [source, _put(target, _number(self._passes.again(chain)))]
 
         def place(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
             count, source = self._read(emit.advance(source, 1, entry))
-            first = arith.subi(_number(unrolled), _skipped(count, unrolled))
-            rounds = arith.index_cast(ir.IndexType.get(), _rounds(count, unrolled))
-            _, source, target = emit.loop(0, rounds, round, [first, source, target])
+            source, target = round(arith.subi(_number(unrolled), _skipped(count, unrolled)), source, target)
+            if most > unrolled:
+                more = arith.subi(_rounds(count, unrolled), _number(1))
+                whole = partial(round, _number(unrolled))
+                more = arith.index_cast(ir.IndexType.get(), more)
+                source, target = emit.loop(0, more, lambda _, *at: whole(*at), [source, target])
             _put(emit.advance(target, -WORD), _number(self._passes.following(chain)))
             return [source, target]
 
@@ -449,29 +460,42 @@ class InputStationaryKernel(WindowKernel):
             at = 0 if kind.joined and not joined else at
             joined = kind.joined
             for places in stretches[k]:
-                known = self._copy_passes(k, places, at, header)
-                self._written.setdefault(k, []).append((places, header))
-                header = known or self._write_passes(k, places, at, header)
-                at = schedule.offset(kind, places[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
+                begin = header
+                for piece, source in self._pieces(k, places):
+                    if source is None:
+                        header = self._write_passes(k, piece, at, header)
+                    else:
+                        header = self._copy_passes(k, piece, at, source, header)
+                    at = schedule.offset(kind, piece[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
+                self._written.setdefault(k, []).append((places, begin))
             back = _number(-chains[-1].moved if stretches[k] else 0)
             leave = passes.leave(chains[-1], None if after is None else passes.kinds[after][-1])
             header = _put(header, list_at, list_at, back, _number(leave))
 
-    def _copy_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value | None:
-        """What ``_write_passes`` does, where another list has the same passes already; else ``None``."""
+    def _pieces(self, number: int, places: list[int]) -> list[tuple[list[int], ir.Value | None]]:
+        """Neighbouring places of one kind in parts, and where the passes at those of a part are written already."""
+        for others, source in self._written.get(number, []):
+            common = [place for place in places if place in others]
+            if common:
+                first, behind = places.index(common[0]), places.index(common[-1]) + 1
+                entries = others.index(common[0]) * len(self._passes.kinds[number])
+                return [
+                    *(self._pieces(number, places[:first]) if first else []),
+                    (common, emit.advance(source, entries * HEADER * WORD)),
+                    *(self._pieces(number, places[behind:]) if places[behind:] else []),
+                ]
+        return [(places, None)]
+
+    def _copy_passes(self, number: int, places: list[int], at: int, source: ir.Value, header: ir.Value) -> ir.Value:
+        """What ``_write_passes`` does, with the same passes of another list at ``source``."""
         kind, chains = self._schedule.kinds[number], self._passes.kinds[number]
-        known = [(others, source) for others, source in self._written.get(number, []) if set(places) <= set(others)]
-        if not known:
-            return None
-        others, source = known[0]
-        first = others.index(places[0]) * len(chains) * HEADER * WORD
         type = emit.vector_type(HEADER, emit.i32())
 
         def entry(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
             emit.store_to(emit.load_from(source, type, WORD), target, WORD, volatile=True)
             return [emit.advance(address, HEADER * WORD) for address in (source, target)]
 
-        _, end = emit.loop(0, len(places) * len(chains), entry, [emit.advance(source, first), header])
+        _, end = emit.loop(0, len(places) * len(chains), entry, [source, header])
         step = self._schedule.offset(kind, places[0]) - at
         emit.store_to(_number(step), emit.advance(header, 2 * WORD), WORD)
         return end
@@ -510,9 +534,12 @@ class InputStationaryKernel(WindowKernel):
 
             step = _number(LANES - chains[0].moved)
             header, weights = pass_(chains[-1], chains[0], arith.subi(offset, at), header, weights)
-            if len(chains) > 2:
-                middle = partial(pass_, chains[0], chains[0], step)
+            middle = partial(pass_, chains[0], chains[0], step)
+            if len(chains) - 2 > _UNROLLED_PASSES:
                 header, weights = emit.loop(1, len(chains) - 1, lambda _, *at: middle(*at), [header, weights])
+            else:
+                for _ in chains[1:-1]:
+                    header, weights = middle(header, weights)
             if len(chains) > 1:
                 header, weights = pass_(chains[0], chains[-1], step, header, weights)
             words = arith.addi(count, _rounds(count, unrolled))

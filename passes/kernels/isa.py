@@ -136,15 +136,19 @@ class Isa:
         """Type of a row buffer's elements for inputs of ``element``."""
         return ir.IntegerType.get_signless(8 * self.row_bytes(element)) if element == "i8" else ir.F32Type.get()
 
-    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int) -> None:
-        """Copies ``lanes`` elements of an input, a memref, into a row buffer."""
+    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int, alignment: int) -> None:
+        """Copies ``lanes`` elements of an input, a memref, into a row buffer.
+
+        Args:
+            alignment: bytes that the addresses of i8 are multiples of.
+        """
         values, row_type = emit.load(source, at, lanes), ir.MemRefType(target.type).element_type
         if row_type != ir.VectorType(values.type).element_type:
             values = arith.extsi(emit.vector_type(lanes, row_type), values)
-        self.store(values, target, to)
+        self.store(values, target, to, ir.MemRefType(target.type).element_type.width // 8)
 
-    def store(self, values: ir.Value, target: ir.Value, to: Index) -> None:
-        """Stores a vector into a row buffer."""
+    def store(self, values: ir.Value, target: ir.Value, to: Index, alignment: int) -> None:
+        """Stores a vector into a row buffer, at an address that is a multiple of ``alignment`` bytes."""
         emit.store(values, target, to)
 
     def move_lanes(self, bytes: int) -> int:

@@ -172,8 +172,8 @@ class Mve(Isa):
     def total(self, sums: ir.Value) -> ir.Value:
         return super().total(sums) if isinstance(sums.type, ir.VectorType) else sums
 
-    def store(self, values: ir.Value, target: ir.Value, to: Index) -> None:
-        emit.store_once(values, target, to)
+    def store(self, values: ir.Value, target: ir.Value, to: Index, alignment: int) -> None:
+        emit.store_once(values, target, to, alignment)
 
     def store_strided(self, values: ir.Value, address: ir.Value, stride: int) -> None:
         type = ir.VectorType(values.type)

@@ -287,7 +287,7 @@ class Finish:
         pixels: 1 to 8.
         rounding: as of ``mve_assembly.Finish``.
         zero_point: of the results.
-        adjacent: whether each filter's results are one byte behind those of the one before. Two go together then.
+        adjacent: whether each filter's results are one byte behind those of the one before.
         even: whether the addresses of the first filter's results are even.
         apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
             first parameter.
@@ -319,7 +319,7 @@ class Finish:
 
     @property
     def _pairs(self) -> int:
-        return self.filters // 2 if self.adjacent else 0
+        return self.filters // 2
 
     @property
     def _is_masked(self) -> bool:
@@ -328,36 +328,46 @@ class Finish:
 
     def instructions(self) -> int:
         """Instructions executed."""
-        single = len(self._single())
-        total = len(self._begin) + self._pairs * (len(self._pair()) + 1)
-        return total + (self.filters % 2 * single if self._pairs else self.filters * (single + 1))
+        return len(self._begin) + self.turns * (len(self._turn) + 1) + len(self._last)
 
     def assembly(self) -> list[str]:
         """A loop over the filters; their parameters are bias, multiplier, and a word that holds shift and step."""
-        if not self._pairs:
-            return [*self._begin, "1:", *self._single(), f"le {LEFT}, 1b"]
-        last = self._single() if self.filters % 2 else []
-        return [*self._begin, "1:", *self._pair(), f"le {LEFT}, 1b", *last]
+        return [*self._begin, "1:", *self._turn, f"le {LEFT}, 1b", *self._last]
+
+    @property
+    def _turn(self) -> list[str]:
+        return self._pair() if self._pairs else self._single()
+
+    @property
+    def _last(self) -> list[str]:
+        """The filter that has no other one beside it."""
+        return self._single() if self._pairs and self.filters % 2 else []
 
     @cached_property
     def _begin(self) -> list[str]:
         lines = [f"vmsr p0, {MASK}"] if self._is_masked else []
-        if self._pairs and not self.even:
+        if self._pairs and self.adjacent and not self.even:
             lines += [f"mov.w {TEMPORARY[0]}, #1", f"vadd.i16 {_NEXT_OFFSETS}, {OFFSETS}, {TEMPORARY[0]}"]
         return lines
 
     def _single(self) -> list[str]:
-        step = f"add.w {OUTPUT}, {OUTPUT}, {TEMPORARY[2]}, asr #{STEP}"
         load = f"ldm.w {PARAMETERS}!, {{{', '.join(TEMPORARY[:3])}}}"
-        return [load, *self._bytes(TEMPORARY[:3]), *self._store("vstrb", OFFSETS), step]
+        return [load, *self._alone(TEMPORARY[:3])]
+
+    def _alone(self, parameters: tuple[str, ...]) -> list[str]:
+        """One filter whose parameters are loaded, to the next one's results."""
+        step = f"add.w {OUTPUT}, {OUTPUT}, {parameters[2]}, asr #{STEP}"
+        return [*self._bytes(parameters), *self._store("vstrb", OFFSETS), step]
 
     def _pair(self) -> list[str]:
-        """Two neighbours, in one store where that is aligned."""
+        """Two filters; neighbours' results in one store where that is aligned."""
         load = f"ldm.w {PARAMETERS}!, {{{', '.join(TEMPORARY)}}}"
         first, second, step = TEMPORARY[:3], TEMPORARY[3:], f"add.w {OUTPUT}, {OUTPUT}, #2"
+        if not self.adjacent:
+            return [load, *self._alone(first), *self._alone(second)]
         if not self.even:
-            alone = [*self._bytes(first), *self._store("vstrb", OFFSETS)]
-            return [load, *alone, *self._bytes(second), *self._store("vstrb", _NEXT_OFFSETS), step]
+            apart = [*self._bytes(first), *self._store("vstrb", OFFSETS)]
+            return [load, *apart, *self._bytes(second), *self._store("vstrb", _NEXT_OFFSETS), step]
         together = [*self._bytes(first), *self._halves(_SECOND_RESULT, second)]
         together.append(f"vqmovnt.s16 {_RESULT}, {_SECOND_RESULT}")
         return [load, *together, *self._store("vstrh", OFFSETS), step]

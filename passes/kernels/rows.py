@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from iree.compiler import ir
@@ -24,6 +25,9 @@ _WORD = 4
 
 _UNROLLED_COPY = 8
 """Vectors copied by straight-line code; longer copies are loops."""
+
+_PER_TURN = 4
+"""Vectors copied, and at least those of padding written, in one turn of a loop."""
 
 
 @dataclass(frozen=True)
@@ -174,37 +178,42 @@ class RowBuffer:
         layout, g = self.layout, self.layout.geometry
         stride = layout.strides[0]
         overlap = max(layout.reach - stride, 0)
+        above = min(g.pads[0], layout.span)  # rows that are padding from the start
+        if isinstance(block, int):
+            inside = min(layout.span - above, -(-g.h // layout.sampling[0]))
+            emit.loop(above, above + inside, lambda r: self._copy_row(image, emit.sub(r, above), r))
+            return
         needed = emit.add(emit.mul(emit.sub(rows, 1), stride), layout.reach)
         top = emit.sub(emit.mul(first, stride), g.pads[0])
-        if isinstance(block, int) or not overlap:
-            start: Index = 0
-        else:
+        start: Index = 0
+        if overlap:
             is_first = arith.cmpi(arith.CmpIPredicate.eq, block, emit.index(0))
-            start = arith.select(is_first, emit.index(0), emit.index(overlap))
+            start = arith.select(is_first, emit.index(above), emit.index(overlap))
             shift = layout.rows * stride * layout.row
             emit.branch(is_first, lambda: None, lambda: self._move(shift, overlap * layout.row))
         emit.loop(start, needed, lambda r: self._fill_row(image, emit.add(top, r), r))
 
     def _fill_row(self, image: Index, y: Index, row: Index) -> None:
         """Row ``row`` of the buffer := row ``y`` of those sampled, or padding where the input has no such row."""
-        layout, g = self.layout, self.layout.geometry
-        at = emit.mul(row, layout.row)
-        copied = min(-(-g.w // layout.sampling[1]), layout.width - g.pads[2])
-
-        def copy() -> None:
-            if copied > 0:
-                source = emit.add(image, emit.mul(y, layout.sampling[0] * g.w * g.c))
-                target = emit.add(at, g.pads[2] * layout.pixel)
-                self._copy_pixels(source, target, emit.add(at, layout.joined_at(g.pads[2])), copied)
-
+        g = self.layout.geometry
         if not g.pads[0] and not g.pads[1]:
-            copy()
+            self._copy_row(image, y, row)
             return
         inside = arith.andi(
             arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(0)),
             arith.cmpi(arith.CmpIPredicate.slt, emit.index(y), emit.index(g.h)),
         )
-        emit.branch(inside, copy, lambda: self._write_padding(at, 1))
+        start = emit.mul(row, self.layout.row)
+        emit.branch(inside, lambda: self._copy_row(image, y, row), lambda: self._write_padding(start, 1))
+
+    def _copy_row(self, image: Index, y: Index, row: Index) -> None:
+        """Row ``row`` of the buffer, but for its padding, := row ``y`` of those sampled."""
+        layout, g = self.layout, self.layout.geometry
+        copied = min(-(-g.w // layout.sampling[1]), layout.width - g.pads[2])
+        if copied > 0:
+            at, source = emit.mul(row, layout.row), emit.mul(y, layout.sampling[0] * g.w * g.c)
+            target, joined = (emit.add(at, by) for by in (g.pads[2] * layout.pixel, layout.joined_at(g.pads[2])))
+            self._copy_pixels(emit.add(image, source), target, joined, copied)
 
     def _copy_pixels(self, source: Index, target: Index, joined: Index, pixels: int) -> None:
         layout, g = self.layout, self.layout.geometry
@@ -232,28 +241,55 @@ class RowBuffer:
         """Copies exactly ``count`` elements of the input; the last vector overlaps the one before."""
         lanes = min(self._lanes, 1 << (count.bit_length() - 1))
 
-        def piece(i: Index) -> None:
-            self.isa.copy(self.source, emit.add(source, i), self.data, emit.add(target, i), lanes)
+        def piece(i: Index, alignment: int = self._channel_alignment) -> None:
+            self.isa.copy(self.source, emit.add(source, i), self.data, emit.add(target, i), lanes, alignment)
+
+        def turn(i: Index) -> None:
+            for at in range(_PER_TURN):
+                piece(emit.add(i, at * lanes))
 
         whole = count // lanes * lanes
-        if whole // lanes <= _UNROLLED_COPY:
-            for i in range(0, whole, lanes):
-                piece(i)
-        else:
-            emit.loop(0, whole, piece, step=lanes)
+        looped = whole // (_PER_TURN * lanes) * _PER_TURN * lanes if whole // lanes > _UNROLLED_COPY else 0
+        if looped:
+            emit.loop(0, looped, turn, step=_PER_TURN * lanes)
+        for i in range(looped, whole, lanes):
+            piece(i)
         if whole != count:
-            piece(count - lanes)
+            piece(count - lanes, 1)
+
+    @property
+    def _channel_alignment(self) -> int:
+        """Bytes that the channels of all pixels, in the input and in the buffer, begin at multiples of."""
+        layout, g = self.layout, self.layout.geometry
+        sizes = (g.c, g.group_channels, layout.group_stride, layout.joined, layout.row)
+        return 1 if any(size % _WORD for size in sizes) else _WORD
+
+    @property
+    def _row_alignment(self) -> int:
+        """Bytes that the buffer's rows begin at multiples of."""
+        size = self._dtype.itemsize
+        return size if self.layout.row * size % _WORD else _WORD
 
     def _move(self, distance: int, count: int) -> None:
-        """Moves ``count`` elements of the buffer from ``distance`` to its start."""
+        """Moves ``count`` elements of the buffer, whole rows, from ``distance``, that of a row, to its start."""
         lanes = min(self.isa.move_lanes(self._dtype.itemsize), 1 << (count.bit_length() - 1))
 
-        def piece(i: Index, lanes: int = lanes) -> None:
-            self.isa.store(emit.load(self.data, emit.add(i, distance), lanes), self.data, i)
+        def piece(i: Index, lanes: int = lanes, alignment: int = self._row_alignment) -> None:
+            type = emit.vector_type(lanes, self._row_type)
+            values = emit.load_from(emit.pointer(self.data, emit.add(i, distance)), type, alignment)
+            self.isa.store(values, self.data, i, alignment)
 
-        whole = count // lanes * lanes
-        emit.loop(0, whole, piece, step=lanes)
-        emit.loop(whole, count, lambda i: piece(i, 1)) if whole != count else None
+        def turn(i: Index) -> None:
+            for at in range(_PER_TURN):
+                piece(emit.add(i, at * lanes))
+
+        looped, whole = (count // size * size for size in (_PER_TURN * lanes, lanes))
+        if looped:
+            emit.loop(0, looped, turn, step=_PER_TURN * lanes)
+        for i in range(looped, whole, lanes):
+            piece(i)
+        for i in range(whole, count):
+            piece(i, 1, self._dtype.itemsize)
 
     def _write_padding(self, start: Index, rows: int) -> None:
         """``rows`` rows of padding; channels that only fill up the vectors become zero."""
@@ -266,7 +302,11 @@ class RowBuffer:
         self._write_pattern(start, rows * layout.row, group)
 
     def _write_pattern(self, start: Index, count: int, pattern: np.ndarray) -> None:
-        """Repeats ``pattern`` over ``count`` elements; its length is 1, or a multiple of ``lanes`` that divides it."""
+        """Repeats ``pattern`` over ``count`` elements; its length is 1, or a multiple of ``lanes`` that divides it.
+
+        Args:
+            start: the buffer's first element, or that of one of its rows.
+        """
         lanes = min(self._lanes, 1 << (count.bit_length() - 1))
         period = max(len(pattern), lanes)
         type = emit.vector_type(lanes, self._row_type)
@@ -274,12 +314,20 @@ class RowBuffer:
         vectors = [
             arith.ConstantOp(type, ir.DenseElementsAttr.get(np.ascontiguousarray(v), type=type)).result for v in values
         ]
+        size = self._dtype.itemsize
+        at_start = isinstance(start, int) and start * size % _WORD == 0
+        alignment = size if lanes * size % _WORD else _WORD if at_start else self._row_alignment
 
-        def repeat(i: Index) -> None:
-            for v, value in enumerate(vectors):
-                self.isa.store(value, self.data, emit.add(start, emit.add(i, v * lanes)))
+        def repeat(i: Index, times: int) -> None:
+            for at in range(0, times * period, lanes):
+                value, to = vectors[at // lanes % len(vectors)], emit.add(start, emit.add(i, at))
+                self.isa.store(value, self.data, to, alignment)
 
-        whole = count // period * period
-        emit.loop(0, whole, repeat, step=period)
-        if whole != count:  # only for a pattern of one value: the last vector overlaps the one before
-            self.isa.store(vectors[0], self.data, emit.add(start, count - lanes))
+        done = 0
+        for times in (max(1, _PER_TURN // len(vectors)), 1):
+            whole = done + (count - done) // (times * period) * times * period
+            if whole > done:
+                emit.loop(done, whole, partial(repeat, times=times), step=times * period)
+            done = whole
+        if done != count:  # only for a pattern of one value: the last vector overlaps the one before
+            self.isa.store(vectors[0], self.data, emit.add(start, count - lanes), size)

@@ -53,14 +53,28 @@ class Scalar(Isa):
             values = arith.trunci(ir.IntegerType.get_signless(8), values)
         super().store_elements(values, target, at, lanes)
 
+    def copy(self, source: ir.Value, at: Index, target: ir.Value, to: Index, lanes: int, alignment: int) -> None:
+        i8 = ir.IntegerType.get_signless(8)
+        if lanes == 4 and i8 == ir.MemRefType(source.type).element_type == ir.MemRefType(target.type).element_type:
+            word = emit.load_from(emit.pointer(source, at), emit.i32(), alignment)
+            emit.store_once(word, target, to, alignment)
+        else:
+            super().copy(source, at, target, to, lanes, alignment)
+
     def move_lanes(self, bytes: int) -> int:
         return 4 // bytes
 
-    def store(self, values: ir.Value, target: ir.Value, to: Index) -> None:
+    def store(self, values: ir.Value, target: ir.Value, to: Index, alignment: int) -> None:
+        """Word by word: LLVM takes vectors apart into their elements."""
         type = ir.VectorType(values.type)
-        if type.shape[0] * type.element_type.width == 32:
-            values = emit.lane(vector.BitCastOp(emit.vector_type(1, emit.i32()), values).result, 0)
-        emit.store_once(values, target, to)
+        per_word = 32 // type.element_type.width
+        if type.shape[0] % per_word:
+            emit.store_once(values, target, to, alignment)
+            return
+        words = emit.vector_type(type.shape[0] // per_word, emit.i32())
+        values = vector.BitCastOp(words, values).result if words != type else values
+        for i in range(words.shape[0]):
+            emit.store_once(emit.lane(values, i), target, emit.add(to, i * per_word), alignment)
 
     def zero(self, element: str) -> ir.Value:
         return emit.splat(0, emit.i32() if element == "i8" else ir.F32Type.get())
