@@ -28,6 +28,7 @@ from dtmm_mlir.passes.cost import (
 )
 from dtmm_mlir.passes.kernels.filters import BYTE
 from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
@@ -54,6 +55,9 @@ _LANES_SUMS = 16
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
 _STRAIGHT_TURNS = 300
 """Instructions, about, of straight-line code; in ``balanced`` the latter where ``Isa.turns_are_cheap``."""
+
+_STRAIGHT_POSITIONS: Mapping[str, int] = {"speed": 64, "balanced": 50, "size": 9}
+"""Kernel positions of a depthwise convolution that are straight-line code."""
 
 _BYTES_TO_SPARE = 1024
 """Bytes by which weights on a host may exceed nine eighths of the unpruned ones in ``balanced``."""
@@ -120,8 +124,10 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
     """
     g = conv.geometry
     if g.is_depthwise:
-        pixels = min(range(1, min(4, g.ow) + 1), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
-        return Plan("depthwise", pixels, 1, 1, _rows(g, g.c * conv.weights.itemsize))
+        most = PIXELS_OF_HALVES if isa.half_lanes and conv.element_type == "i8" else 4
+        pixels = min(range(1, min(most, g.ow) + 1), key=lambda p: (-(-g.ow // p) * (1 + 4 * p), -p))
+        rows = _rows(g, g.c * conv.weights.itemsize)
+        return Plan("depthwise", pixels, 1, 1, rows, unrolled=_STRAIGHT_POSITIONS[optimize])
 
     plans = [p for p in candidates(conv, isa, costs, optimize) if optimize == "speed" or _may_repeat(conv, p, isa)]
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Channels, is_far, is_rectified
+from dtmm_mlir.passes.kernels.mve_depthwise import LARGEST
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
 
@@ -21,17 +26,91 @@ class DepthwiseKernel(WindowKernel):
     def _layout(self) -> RowLayout:
         return RowLayout.plan(self.geometry, self.geometry.group_channels, 0, self.plan.rows, 0, same=True)
 
+    @property
+    def offsets(self) -> np.ndarray:
+        """None where straight-line code knows them."""
+        return np.zeros(0, np.int16) if self._straight else super().offsets
+
+    @property
+    def values(self) -> np.ndarray:
+        """[positions, channels], or [vectors of channels, positions, lanes] in halves."""
+        if not self._halves:
+            return super().values
+        return np.ascontiguousarray(self.conv.values[:, self._channels_of].transpose(1, 0, 2)).reshape(-1)
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """[4, channels], or in halves [vectors of channels, 2, 3, lanes / 2]: bias, multiplier and shift of the even
+        channels, then of the odd ones."""
+        if not self._halves:
+            return super().parameters
+        table = super().parameters[:3, self._channels_of]  # [3, vectors, lanes]
+        return np.ascontiguousarray(table.reshape(*table.shape[:2], -1, 2).transpose(1, 3, 0, 2)).reshape(-1)
+
+    @property
+    def _straight(self) -> bool:
+        """Whether the positions are few enough to be straight-line code."""
+        return self._halves or len(self.conv.positions) <= self.plan.unrolled
+
+    @cached_property
+    def _halves(self) -> int:
+        """Channels that ``Isa.multiply_channels`` computes, where it serves; else 0."""
+        lanes, positions = self.isa.half_lanes, len(self.conv.positions)
+        usual = self.element == "i8" and self.rescale and is_far(self.rescale) and self.clamp in (None, (-128, 127))
+        fits = 0 < positions <= self.plan.unrolled and lanes <= self.geometry.c
+        return lanes if usual and fits else 0
+
+    @property
+    def _channels_of(self) -> np.ndarray:
+        """[vectors, lanes] int: the last vector overlaps the one before where the channels do not divide."""
+        lanes, channels = self._halves, self.geometry.c
+        starts = np.minimum(np.arange(0, channels, lanes), channels - lanes)
+        return np.add.outer(starts, np.arange(lanes))
+
+    @property
+    def _together(self) -> tuple[int, ...]:
+        """How many positions, one after the other, have products whose sums fit into i16."""
+        counts, totals = [0], np.zeros(self.geometry.c, np.int64)
+        for weights in np.abs(self.conv.values.astype(np.int64)):
+            totals = totals + weights
+            if counts[-1] and totals.max() > LARGEST:
+                counts, totals = [*counts, 0], weights
+            counts[-1] += 1
+        return tuple(counts)
+
     def _block(self, pixels: int, window: Window, target: Index) -> None:
+        if self._halves:
+            self._block_in_halves(pixels, window, target)
+            return
         channels = self.geometry.c
         lanes = min(self.isa.channel_lanes(self.element), 1 << (channels.bit_length() - 1))
+        emit.loop(
+            0,
+            -(-channels // lanes),
+            lambda v: self._channels(self._channel(v, lanes), lanes, pixels, window.source, target),
+        )
 
-        def vector(v: Index) -> None:
-            channel = emit.mul(v, lanes)
-            if channels % lanes:
-                channel = emit.minimum(channel, channels - lanes)
-            self._channels(channel, lanes, pixels, window.source, target)
+    def _channel(self, vector: Index, lanes: int) -> Index:
+        """The first channel of a vector."""
+        channel = emit.mul(vector, lanes)
+        return emit.minimum(channel, self.geometry.c - lanes) if self.geometry.c % lanes else channel
 
-        emit.loop(0, -(-channels // lanes), vector)
+    def _block_in_halves(self, pixels: int, window: Window, target: Index) -> None:
+        assert self.rescale
+        step = self.layout.strides[1] * self.layout.pixel
+        positions = [self.layout.offset(int(position)) for position in self.conv.positions]
+        inputs = tuple(tuple(at + p * step for p in range(pixels)) for at in positions)
+        rectified = is_rectified(self.rescale, (-128, 127))
+        what = Channels(inputs, self._together, self.geometry.f, self.rescale, rectified)
+
+        def vector(v: Index, weights: ir.Value, parameters: ir.Value) -> tuple[ir.Value, ...]:
+            channel = self._channel(v, self._halves)
+            data = emit.pointer(self.data, emit.add(window.source, channel))
+            output = emit.pointer(self.output, emit.add(target, channel))
+            return self.isa.multiply_channels(what, weights, parameters, data, output)
+
+        tables = [emit.pointer(self.weights), emit.pointer(self.parameter_table)]
+        emit.loop(0, len(self._channels_of), vector, tables, unroll=False)
 
     def _channels(self, channel: Index, lanes: int, pixels: int, source: Index, target: Index) -> None:
         real = self.element == "f32"
@@ -43,7 +122,8 @@ class DepthwiseKernel(WindowKernel):
             return value if real else arith.extsi(type, value)
 
         def position(run: Index, *sums: ir.Value) -> list[ir.Value]:
-            data = emit.add(start, self._offset(run))
+            known = isinstance(run, int)
+            data = emit.add(start, self.layout.offset(int(self.conv.positions[run])) if known else self._offset(run))
             at = emit.add(emit.mul(run, channels), channel)
             w = widen(emit.load(self.weights, at, lanes))
             carried = []
@@ -55,8 +135,11 @@ class DepthwiseKernel(WindowKernel):
 
         channels = self.geometry.c
         runs = int(self.conv.counts[0])
-        zeros = [emit.splat(0.0 if real else 0, type)] * pixels
-        sums = emit.loop(0, runs, position, zeros) if runs else zeros
+        sums = [emit.splat(0.0 if real else 0, type)] * pixels
+        if not self._straight:
+            sums = emit.loop(0, runs, position, sums)
+        for run in range(runs) if self._straight else ():
+            sums = position(run, *sums)
         bias = self._parameters(0, channel, lanes)
         scale = self._requantization(self._parameters(1, channel, lanes), self._parameters(2, channel, lanes))
         for p, total in enumerate(sums):

@@ -64,6 +64,25 @@ class Stored:
     clamp: Clamp
 
 
+@dataclass(frozen=True)
+class Channels:
+    """What a depthwise convolution computes for ``Isa.half_lanes`` channels at neighbouring pixels.
+
+    Attributes:
+        inputs: of each kernel position, bytes from the first pixel's first input to those of each pixel.
+        together: how many positions' products fit into sums of i16, one group after the other.
+        stride: bytes from pixel to pixel of the results.
+        rescale: to i8; all shifts are beyond 31.
+        rectified: as of ``Requantization``.
+    """
+
+    inputs: tuple[tuple[int, ...], ...]
+    together: tuple[int, ...]
+    stride: int
+    rescale: Rescale
+    rectified: bool
+
+
 @dataclass
 class Requantization:
     """The scale of some sums: one filter's as scalars, or a vector of channels'.
@@ -98,6 +117,8 @@ class Isa:
     """Whether a part of a vector is loaded and stored as easily as the whole."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
+    half_lanes = 0
+    """Channels that ``multiply_channels`` computes; 0 where there is none."""
     pixel_lanes = False
     """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
     turns_are_cheap = False
@@ -314,6 +335,22 @@ class Isa:
         """The accumulator's lanes added up: i32 or f32."""
         element = ir.VectorType(sums.type).element_type
         return vector.ReductionOp(element, vector.CombiningKind.ADD, sums).result
+
+    def multiply_channels(
+        self, what: Channels, weights: ir.Value, parameters: ir.Value, data: ir.Value, output: ir.Value
+    ) -> tuple[ir.Value, ir.Value]:
+        """Stores the results of some channels of a depthwise convolution.
+
+        Args:
+            weights: address of i8, those of each position by channel.
+            parameters: address of i32, see ``DepthwiseKernel.parameters``.
+            data: address of the first pixel's inputs.
+            output: address of the first pixel's results.
+
+        Returns:
+            addresses behind weights and parameters.
+        """
+        raise NotImplementedError
 
     def store_strided(self, values: ir.Value, address: ir.Value, stride: int) -> None:
         """Stores lane ``i`` of ``values`` ``i * stride`` elements behind ``address``."""

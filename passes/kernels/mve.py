@@ -10,9 +10,19 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Affine, Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels import mve_depthwise as depthwise
 from dtmm_mlir.passes.kernels import mve_input_stationary as stationary
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, Results, Stored, is_far, is_rectified
+from dtmm_mlir.passes.kernels.isa import (
+    Channels,
+    Isa,
+    Prepared,
+    Requantization,
+    Results,
+    Stored,
+    is_far,
+    is_rectified,
+)
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
     HELD,
@@ -41,6 +51,7 @@ class Mve(Isa):
     first_product_is_free = True
     partial_vectors = True
     stationary_inputs = True
+    half_lanes = depthwise.LANES
     byte_reach = 127
     word_reach = 508
 
@@ -150,6 +161,25 @@ class Mve(Isa):
         clobbered = [*stationary.TEMPORARY, *VECTORS[:7], "vpr"]
         following, behind, *_ = emit.assembly(how.assembly(), moving, clobbered, still)
         return following, behind
+
+    def multiply_channels(
+        self, what: Channels, weights: ir.Value, parameters: ir.Value, data: ir.Value, output: ir.Value
+    ) -> tuple[ir.Value, ir.Value]:
+        rounding = "rectified" if what.rescale.rounding == "double" and what.rectified else what.rescale.rounding
+        zero_point = what.rescale.output_zero_point
+        still = [(depthwise.ZERO_POINT, emit.splat(zero_point, emit.i32()))] if zero_point else []
+        for first in range(0, len(what.inputs[0]), depthwise.PIXELS):
+            inputs = tuple(position[first : first + depthwise.PIXELS] for position in what.inputs)
+            how = depthwise.Channels(inputs, what.together, what.stride, rounding, zero_point)
+            addresses = {
+                depthwise.WEIGHTS: weights,
+                depthwise.PARAMETERS: parameters,
+                depthwise.DATA: data,
+                depthwise.OUTPUT: emit.advance(output, first * what.stride),
+            }
+            moving = [(register, address.type, address) for register, address in addresses.items()]
+            behind = emit.assembly(how.assembly(), moving, VECTORS, still)
+        return behind[0], behind[1]
 
     def store_constants(self, count: int, stride: int, pixels: int, parameters: ir.Value, output: ir.Value) -> bool:
         if not count or pixels * stride >= 1 << 16:

@@ -159,6 +159,20 @@ BATCHES: dict[str, list[Case]] = {
             (9, 5, 21, 3, 1, 2, 0.8, "wide"),
             (6, 6, 35, 7, 2, 1, 0.6, "single"),
             (5, 5, 64, 1, 1, 1, 0.5, "none"),
+            (9, 6, 24, 5, 1, 2, 1.0, "double"),
+            (6, 10, 9, 8, 1, 1, 1.0, "single"),
+        ]
+    ]
+    + [
+        Case(geometry(5, w, c, c, groups=c, strides=(s, s)), kept, rescale=rescale, largest=largest, plan=plan, seed=w)
+        for w, c, s, kept, rescale, largest, plan in [
+            (9, 20, 1, 1.0, "double", 127, Plan("depthwise", 4, 1, 1, 2)),  # the last vector of channels overlaps
+            (6, 8, 2, 0.9, "single", 127, Plan("depthwise", 1, 1, 1, 3)),
+            (7, 136, 1, 0.8, "double", 127, Plan("depthwise", 3, 1, 1, 4)),  # pixels are out of a load's reach
+            (7, 16, 2, 1.0, "double", 28, Plan("depthwise", 2, 1, 1, 2)),  # all products fit into one sum of i16
+            (8, 16, 1, 1.0, "single", 60, Plan("depthwise", 2, 1, 1, 2)),
+            (4, 16, 1, 1.0, "double", 127, Plan("depthwise", 2, 1, 1, 2, unrolled=3)),
+            (6, 24, 1, 0.0, "double", 127, Plan("depthwise", 2, 1, 1, 2)),
         ]
     ],
     "sparsity": [

@@ -37,6 +37,7 @@ class Case:
         seed: of weights, bias, scales and the input.
         plan: the kernel; by default the planner's choice.
         zero_point: of an i8 input; any by default.
+        largest: magnitude of i8 weights.
     """
 
     geometry: Geometry
@@ -47,6 +48,7 @@ class Case:
     seed: int = 0
     plan: Plan | None = None
     zero_point: int | None = None
+    largest: int = 127
 
     def __str__(self) -> str:
         g = self.geometry
@@ -86,7 +88,7 @@ class Sample:
             x = random.standard_normal((g.n, g.h, g.w, g.c)).astype(np.float32)
             zero_point, rescale, clamp = 0, None, (-0.5, 0.75) if case.clamp else None
         else:
-            weights = (random.integers(-127, 128, shape) * mask).astype(np.int8)
+            weights = (random.integers(-case.largest, case.largest + 1, shape) * mask).astype(np.int8)
             bias = random.integers(-3000, 3000, g.f).astype(np.int32)
             x = random.integers(-128, 128, (g.n, g.h, g.w, g.c)).astype(np.int8)
             if case.rescale.startswith("extreme"):
