@@ -78,6 +78,14 @@ class DepthwiseKernel(WindowKernel):
             counts[-1] += 1
         return tuple(counts)
 
+    @property
+    def _bounded(self) -> bool:
+        """Whether no sum can reach 2^30 in magnitude, whatever the input."""
+        if self.element != "i8":
+            return False
+        weights = np.abs(self.conv.values.astype(np.int64)).sum(axis=0)
+        return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
+
     def _block(self, pixels: int, window: Window, target: Index) -> None:
         if self._halves:
             self._block_in_halves(pixels, window, target)
@@ -140,8 +148,13 @@ class DepthwiseKernel(WindowKernel):
             sums = emit.loop(0, runs, position, sums)
         for run in range(runs) if self._straight else ():
             sums = position(run, *sums)
+        if lanes == 1 and not real:
+            sums = [emit.from_lanes([total]) for total in emit.at_once([emit.lane(total, 0) for total in sums])]
         bias = self._parameters(0, channel, lanes)
-        scale = self._requantization(self._parameters(1, channel, lanes), self._parameters(2, channel, lanes))
+        multiplier, shift = (self._parameters(kind, channel, lanes) for kind in (1, 2))
+        if lanes == 1:
+            multiplier, shift = (emit.lane(value, 0) for value in (multiplier, shift))
+        scale = self._requantization(multiplier, shift, self._bounded)
         for p, total in enumerate(sums):
             at = emit.add(target, emit.add(p * self.geometry.f, channel))
             emit.store(self._finish(total, bias, scale), self.output, at)

@@ -8,11 +8,10 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-from dtmm_mlir.dialect.ops import Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.dsp_assembly import DATA, SUMS, WEIGHTS, assembly, changed, held
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Prepared, Requantization
+from dtmm_mlir.passes.kernels.isa import Prepared
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.scalar import Scalar
 
@@ -108,25 +107,12 @@ class Dsp(Scalar):
         else:
             emit.store_to(values, emit.pointer(target, at))
 
-    def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
-        if not by.bounded or isinstance(by.multiplier.type, ir.VectorType):
-            return super()._scale_far(sums, by, rescale)
-        one = emit.splat(1, emit.i32())
-        double = rescale.rounding == "double"
-
-        def scale(value: ir.Value) -> ir.Value:
-            twice = arith.shli(value, one)
-            product = arith.muli(arith.extsi(emit.i64(), twice), arith.extsi(emit.i64(), by.multiplier))
-            if double:
-                product = arith.addi(product, emit.splat(1 << 31, emit.i64()))
-            value = arith.trunci(emit.i32(), arith.shrui(product, emit.splat(32, emit.i64())))  # smmul, smmulr
-            if double and not by.rectified:
-                value = emit.opaque(value)  # not a second multiplication that adds the sign
-                value = arith.addi(value, arith.shrsi(value, emit.splat(31, emit.i32())))
-            return arith.shrsi(arith.addi(arith.shrsi(value, by.shift), one), one)
-
-        lanes = ir.VectorType(sums.type).shape[0]
-        return emit.from_lanes([scale(emit.lane(sums, i)) for i in range(lanes)])
+    def upper_product(self, a: ir.Value, b: ir.Value, rounded: bool) -> ir.Value:
+        product = arith.muli(arith.extsi(emit.i64(), a), arith.extsi(emit.i64(), b))
+        if rounded:
+            product = arith.addi(product, emit.splat(1 << 31, emit.i64()))
+        upper = arith.trunci(emit.i32(), arith.shrui(product, emit.splat(32, emit.i64())))  # smmul, smmulr
+        return emit.opaque(upper) if rounded else upper  # not a second multiplication that adds the sign
 
 
 def _pairs(word: ir.Value) -> Prepared:

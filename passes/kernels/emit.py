@@ -265,6 +265,18 @@ def opaque(value: ir.Value) -> ir.Value:
     return llvm.InlineAsmOp(value.type, [value], "", "=r,0").res
 
 
+def at_once(values: Sequence[ir.Value]) -> list[ir.Value]:
+    """The values, all of which are there before anything that follows is done with one of them."""
+    if len(values) < 2:
+        return list(values)
+    struct = llvm.StructType.get_literal([value.type for value in values])
+    constraints = ",".join([*["=r"] * len(values), *map(str, range(len(values))), "~{memory}"])
+    op = llvm.InlineAsmOp(struct, list(values), "", constraints, has_side_effects=True)
+    return [
+        llvm.ExtractValueOp(value.type, op.res, ir.DenseI64ArrayAttr.get([i])).res for i, value in enumerate(values)
+    ]
+
+
 def larger_bytes(a: ir.Value, b: ir.Value) -> ir.Value:
     """The larger bytes, signed, of two words, with Arm's DSP extension; flags go from one instruction to the other."""
     return llvm.InlineAsmOp(a.type, [a, b], "ssub8 $0, $1, $2\nsel $0, $1, $2", "=&r,r,r").res

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from iree.compiler import ir
 from iree.compiler.dialects import arith, vector
 
+from dtmm_mlir.dialect.ops import Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.scalar_assembly import Core, assembly
 
@@ -115,3 +116,25 @@ class Scalar(Isa):
 
     def total(self, sums: ir.Value) -> ir.Value:
         return sums
+
+    def _scale_far(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
+        if not by.bounded or isinstance(by.multiplier.type, ir.VectorType):
+            return super()._scale_far(sums, by, rescale)
+        one, double = emit.splat(1, emit.i32()), rescale.rounding == "double"
+
+        def scale(value: ir.Value) -> ir.Value:
+            value = self.upper_product(arith.shli(value, one), by.multiplier, double)
+            if double and not by.rectified:
+                value = arith.addi(value, arith.shrsi(value, emit.splat(31, emit.i32())))
+            return arith.shrsi(arith.addi(arith.shrsi(value, by.shift), one), one)
+
+        lanes = ir.VectorType(sums.type).shape[0]
+        return emit.from_lanes([scale(emit.lane(sums, i)) for i in range(lanes)])
+
+    def upper_product(self, a: ir.Value, b: ir.Value, rounded: bool) -> ir.Value:
+        """The upper half of the product of two i32; the second one is not negative."""
+        product = arith.muli(arith.extsi(emit.i64(), a), arith.extsi(emit.i64(), b))
+        upper = arith.trunci(emit.i32(), arith.shrui(product, emit.splat(32, emit.i64())))
+        if not rounded:
+            return upper
+        return arith.addi(upper, arith.shrui(arith.trunci(emit.i32(), product), emit.splat(31, emit.i32())))

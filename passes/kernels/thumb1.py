@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.products import Product, Vectors
@@ -40,3 +41,16 @@ class Thumb1(Scalar):
         moved = [(WEIGHTS, weights.address.type, weights.address), (DATA, data.address.type, data.address)]
         *results, _, _ = emit.assembly(lines, [*totals, *moved], CHANGED)
         return emit.advance(weights.address, length), results
+
+    def upper_product(self, a: ir.Value, b: ir.Value, rounded: bool) -> ir.Value:
+        """Of halves: there is no multiplication of which more than 32 bits are kept."""
+        half, mask, one = (emit.splat(number, emit.i32()) for number in (16, 0xFFFF, 1))
+        low, high = (arith.andi(value, mask) for value in (a, b)), (arith.shrsi(value, half) for value in (a, b))
+        (a_low, b_low), (a_high, b_high) = low, high
+        middle = arith.addi(arith.muli(a_low, b_high), arith.shrui(arith.muli(a_low, b_low), half))
+        lower = arith.addi(arith.muli(a_high, b_low), arith.andi(middle, mask))
+        if rounded:
+            lower = arith.shrsi(arith.addi(arith.shrsi(lower, emit.splat(15, emit.i32())), one), one)
+        else:
+            lower = arith.shrsi(lower, half)
+        return arith.addi(arith.muli(a_high, b_high), arith.addi(lower, arith.shrui(middle, half)))
