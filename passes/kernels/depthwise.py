@@ -50,7 +50,7 @@ class DepthwiseKernel(WindowKernel):
     @property
     def _straight(self) -> bool:
         """Whether the positions are few enough to be straight-line code."""
-        return self._halves or len(self.conv.positions) <= self.plan.unrolled
+        return self._halves > 0 or len(self.conv.positions) <= self.plan.unrolled
 
     @cached_property
     def _halves(self) -> int:
