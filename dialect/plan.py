@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from iree.compiler import ir
 
-Kernel = Literal["table", "input_stationary", "pixel_lanes", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "input_stationary", "pixel_lanes", "depthwise")
+Kernel = Literal["table", "pairs", "input_stationary", "pixel_lanes", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "pairs", "input_stationary", "pixel_lanes", "depthwise")
 
 
 _LIMITS = {
@@ -29,7 +29,8 @@ class Plan:
     """Kernel form and its parameters.
 
     Attributes:
-        kernel: ``table`` walks the runs of a block of filters; ``input_stationary`` walks the kernel positions, loads
+        kernel: ``table`` walks the runs of a block of filters; ``pairs`` walks the filterlets that two filters keep at
+            the same positions, then those of each by itself; ``input_stationary`` walks the kernel positions, loads
             the inputs there once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the
             runs of a block of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and
             multiplies channel by channel.

@@ -197,6 +197,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield from _joined(plan, view)
     if plan.masked and (plan.kernel != "table" or plan.dense or plan.skip_padding or g.groups > 1 or g.kh * g.kw > 16):
         yield "plan is masked, which takes the table kernel, one group, 16 positions, and no dense or skip_padding"
+    if plan.kernel == "pairs":
+        yield from _pairs(plan, view)
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
     if plan.kernel == "pixel_lanes":
@@ -223,6 +225,14 @@ def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
             f"plan joins {plan.joined} of {g.c} channels; it can join all, "
             f"or in runs of {g.kw} filterlets the last {g.c % 16}"
         )
+
+
+def _pairs(plan: Plan, view: ConvView | PackedConvView) -> Findings:
+    g = view.geometry
+    if view.element_type != "i8" or g.groups > 1 or g.f < 2 or g.kh * g.kw > 255:
+        yield "plan names the pairs kernel, which takes i8, one group, two filters and at most 255 positions"
+    if plan.filters > 1 or plan.run_width > 1 or plan.dense or plan.skip_padding:
+        yield "plan names the pairs kernel, which takes filters and run_width of 1, and no dense or skip_padding"
 
 
 def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:

@@ -17,6 +17,7 @@ from dtmm_mlir.passes.kernels.filters import PARAMETERS
 from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
+from dtmm_mlir.passes.kernels.pairs import Pairs
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
@@ -79,7 +80,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
         straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
         may lie in the padding and are skipped there; ``masked_run``: tests whether a block has a run; ``own_block``:
-        blocks of filters with tables; ``zoned_block``: those of them that skip padding; ``block``: all; ``finished``:
+        blocks of filters with tables; ``zoned_block``: those of them that skip padding; ``pair_block``: those of the
+        ``pairs`` kernel; ``block``: all; ``finished``:
         those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``: requantizations of
         four pixels; ``few_results``: of fewer; ``constant``: filters of constant results, at each block of pixels;
         ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
@@ -93,6 +95,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         return _stationary_counts(conv, plan, isa)
     if plan.kernel == "pixel_lanes":
         return _lanes_counts(conv, plan)
+    if plan.kernel == "pairs":
+        return _pair_counts(conv, plan, isa)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     stored = _blocks(conv, plan)
@@ -128,6 +132,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "masked_run": blocks * masked_runs(conv, plan) if plan.masked else 0,
         "own_block": 0 if straight else blocks,
         "zoned_block": blocks if zoned else 0,
+        "pair_block": 0,
         "block": blocks,
         "finished": blocks if finished else 0,
         "filter": 0 if finished else blocks * filters,
@@ -170,12 +175,56 @@ def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
 
 _TABLE_ONLY = (
     "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "masked_run",
-    "own_block", "zoned_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
+    "own_block", "zoned_block", "pair_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
 )  # fmt: skip
 
 _STATIONARY_ONLY = ("passes", "listed", "stationary_block")
 _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
 _BUFFER_ONLY = ("row", "copied", "copied_pixel", "moved")
+
+
+_OF_RUNS = ("data", "weights", "joined", "far", "mac", "own_run", "crowded_run")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a convolution would be with other filterlets."""
+
+    geometry: Geometry
+    weights: np.ndarray
+    kept: np.ndarray
+    element_type: str
+    input_zero_point: int
+
+
+def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
+    """Those of tables of filters two by two, and of single ones."""
+    g, kept = conv.geometry, conv.kept
+    starts = Pairs.of(kept).starts
+    pairs = kept[np.add.outer(starts, np.arange(2))]  # [pairs, 2, KH, KW]
+    some, both = pairs.any(axis=1), pairs.all(axis=1)
+
+    def part(kept: np.ndarray) -> _Part:
+        """A convolution of the filters of all pairs."""
+        masks = kept.reshape(-1, g.kh, g.kw)
+        weights = np.broadcast_to(conv.weights.dtype.type(0), (len(masks), *conv.weights.shape[1:]))
+        return _Part(replace(g, f=len(masks)), weights, masks, conv.element_type, conv.input_zero_point)
+
+    of_two = replace(plan, kernel="table", filters=2)
+    together, alone = (
+        counts(part(np.stack([both, both], 1)), of_two, isa),
+        counts(part(pairs & ~both[:, None]), replace(of_two, filters=1), isa),
+    )
+    all = counts(part(np.stack([some, some], 1)), of_two, isa)
+    blocks = all["block"]
+    missing = g.f - len(np.unique(np.add.outer(starts[some.any(axis=(1, 2))], np.arange(2))))
+    return all | {
+        **{name: together[name] + alone[name] for name in _OF_RUNS},
+        "same_run": 0,
+        "own_block": blocks,
+        "pair_block": blocks,
+        "constant": all["pixel_block"] * missing,
+    }
 
 
 def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
@@ -278,6 +327,9 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * conv.geometry.kw * plan.joined
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
         return int(weights + behind + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
+    if plan.kernel == "pairs":
+        both, *alone = Pairs.of(conv.kept).counts.sum(axis=0).tolist()
+        return (2 * both + sum(alone)) * conv.geometry.c + 2 * (both + sum(alone))
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = len(_blocks(conv, plan).runs)
     if plan.kernel == "pixel_lanes":

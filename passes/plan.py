@@ -197,7 +197,19 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
                 masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):
                     plans.append(masked)
-    return plans + list(_input_stationary(conv, isa, optimize)) + list(_pixel_lanes(conv, isa))
+    others = (_pairs(conv, plans, isa), _input_stationary(conv, isa, optimize), _pixel_lanes(conv, isa))
+    return plans + [plan for each in others for plan in each]
+
+
+def _pairs(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
+    """The plans of that kernel: as those of the ``table`` kernel with two filters."""
+    g = conv.geometry
+    if not isa.pairs or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255:
+        return
+    for plan in tables:
+        if plan.filters == 2 and plan.run_width == 1 and not (plan.joined or plan.dense or plan.skip_padding):
+            if not plan.masked:
+                yield replace(plan, kernel="pairs", filters=1)
 
 
 def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -124,7 +125,11 @@ class WindowKernel(ConvKernel):
     @property
     def offsets(self) -> np.ndarray:
         """[runs] i16, or i32 where they do not fit: from a window's first pixel to each run."""
-        offsets = np.array([self.layout.offset(int(p)) for p in self.conv.positions], np.int32)
+        return self._offsets_of(self.conv.positions)
+
+    def _offsets_of(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The offsets of runs at some positions."""
+        offsets = np.array([self.layout.offset(int(p)) for p in positions], np.int32)
         return offsets.astype(np.int16) if not offsets.size or offsets.max() < 1 << 15 else offsets
 
     @property

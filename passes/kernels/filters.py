@@ -89,7 +89,7 @@ class FilterKernel(WindowKernel):
         as two bytes: how many are walked, and how many skipped ahead of them."""
         table = super().parameters.T[self._filters_of_blocks]
         table[:, :, 3] = 0
-        table[:, 0, 3] = self._masks if self.plan.masked else self.conv.counts[self._blocks]
+        table[:, 0, 3] = self._run_words
         following = np.diff(self._order, append=self._order[-1:])
         if self.filters > 1:
             table[:, -1, 3] = following[: len(table)]
@@ -97,6 +97,11 @@ class FilterKernel(WindowKernel):
             table[:, 0, 3] += following[: len(table)] << _UPPER
         tables = [self._in_zone(table, number) for number in range(len(self._zones))] or [table]
         return np.concatenate([self._with_constants(each, following[len(table) :]).reshape(-1) for each in tables])
+
+    @property
+    def _run_words(self) -> np.ndarray:
+        """[computed blocks] int: their runs, how many or which."""
+        return self._masks if self.plan.masked else self.conv.counts[self._blocks]
 
     def _in_zone(self, table: np.ndarray, number: int) -> np.ndarray:
         """``table`` of parameters as it is in one zone of output rows."""
@@ -360,10 +365,29 @@ class FilterKernel(WindowKernel):
         """The runs of a block, as many and where the tables say."""
         count = word = self._parameter(cursor.parameters, 0, 3)
         if self._packed:
-            count = _bits(word, 0, _UPPER)
+            count = bits(word, 0, _UPPER)
         if self._zones:
-            count = _bits(word, 0, BYTE)
-            cursor = self._skip_runs(cursor, _bits(word, BYTE, BYTE))
+            count = bits(word, 0, BYTE)
+            cursor = self._skip_runs(cursor, bits(word, BYTE, BYTE))
+        counts = self._walked if self._zones else self.conv.counts[self._blocks]
+        begin = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
+        return self._walk(count, bool(counts.all()), begin, data, joined)
+
+    def _walk(
+        self,
+        count: ir.Value,
+        always: bool,
+        walk: Walk,
+        data: ir.Value,
+        joined: ir.Value,
+        members: Sequence[int] | None = None,
+    ) -> Walk:
+        """``count`` runs that tables tell.
+
+        Args:
+            always: whether there always are any.
+            members: those of the block's filters that have weights in them; all by default.
+        """
         index = ir.MemRefType(self.offset_table.type).element_type
 
         def run(
@@ -371,13 +395,14 @@ class FilterKernel(WindowKernel):
         ) -> tuple[ir.Value, list[ir.Value]]:
             offset = emit.load_from(offsets, index, index.width // 8)
             offset = arith.index_cast(ir.IndexType.get(), offset)
-            weights, totals = self._run(weights, self._start(data, offset), self._start(joined, offset), sums)
+            starts = self._start(data, offset), self._start(joined, offset)
+            weights, totals = self._run(weights, *starts, sums, members=members)
             left, more = emit.count_down(left)
             return more, [left, weights, emit.advance(offsets, 1, index), *totals]
 
-        carried = [count, cursor.weights, cursor.offsets, *self._start_sums(pixels, cursor.parameters)]
-        counts = self._walked if self._zones else self.conv.counts[self._blocks]
-        if counts.all():
+        weights, offsets, sums = walk
+        carried = [count, weights, offsets, *sums]
+        if always:
             carried = emit.repeat(carried, run)
         else:
             some = arith.cmpi(arith.CmpIPredicate.ne, count, emit.splat(0, emit.i32()))
@@ -427,7 +452,13 @@ class FilterKernel(WindowKernel):
             self.isa.store_scaled(scaled, output, self.geometry.f, self.rescale, self.clamp or (-128, 127))
 
     def _run(
-        self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums, behind: int = 0
+        self,
+        weights: ir.Value,
+        data: ir.Value,
+        joined: ir.Value,
+        sums: Sums,
+        behind: int = 0,
+        members: Sequence[int] | None = None,
     ) -> tuple[ir.Value, Sums]:
         """Multiplies one run with each pixel's window.
 
@@ -437,6 +468,7 @@ class FilterKernel(WindowKernel):
             joined: the same of its joined channels.
             sums: accumulators of each pixel of the first filter, then of the next.
             behind: bytes from the end of the run's weights to those of the next.
+            members: those of the block's filters that have weights in the run; all by default.
 
         Returns:
             the address of the next run's weights, and the sums.
@@ -444,7 +476,7 @@ class FilterKernel(WindowKernel):
         raise NotImplementedError
 
 
-def _bits(word: ir.Value, start: int, count: int) -> ir.Value:
+def bits(word: ir.Value, start: int, count: int) -> ir.Value:
     """``count`` bits of an i32 from bit ``start`` on, as an unsigned number."""
     word = arith.shrui(word, emit.splat(start, emit.i32())) if start else word
     return arith.andi(word, emit.splat((1 << count) - 1, emit.i32()))

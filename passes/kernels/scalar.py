@@ -21,6 +21,7 @@ class Scalar(Isa):
     core: Core | None = None
     """The instructions of int8 products; LLVM's where there is none."""
     scalar_sums = True
+    pairs = True
     short_of_flash = True
 
     def __init__(self) -> None:

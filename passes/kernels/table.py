@@ -27,12 +27,19 @@ class Part:
         last: elements stored of the weights of the last one.
         pixel: elements from pixel to pixel.
         columns: [positions][pixels] the column that each pixel reads.
+        members: those of a block's filters that have weights here.
     """
 
     vectors: int
     last: int
     pixel: int
     columns: Sequence[Sequence[int]]
+    members: Sequence[int]
+
+    @property
+    def together(self) -> int:
+        """Vectors of weights for each one along the channels."""
+        return len(self.columns) * len(self.members)
 
 
 class TableKernel(FilterKernel):
@@ -76,11 +83,15 @@ class TableKernel(FilterKernel):
 
     @cached_property
     def _ordered_values(self) -> np.ndarray:
-        """By vector, then position of the run, then filter; then the joined part by vector and filter."""
-        runs, channels, width = len(self.conv.values), self.geometry.group_channels, self.plan.run_width
-        values = self.conv.values.reshape(runs, self.filters, width, channels)
+        runs, channels = len(self.conv.values), self.geometry.group_channels
+        return self._in_order(self.conv.values.reshape(runs, self.filters, self.plan.run_width, channels))
+
+    def _in_order(self, values: np.ndarray) -> np.ndarray:
+        """[runs, filters, positions, channels] as [runs, stored elements]: by vector, then position of the run, then
+        filter; then the joined part by vector and filter."""
+        runs, filters, width, channels = values.shape
         whole, joined = np.split(values, [channels - self.plan.joined], axis=3)
-        joined = joined.reshape(runs, self.filters, 1, width * self.plan.joined)
+        joined = joined.reshape(runs, filters, 1, width * self.plan.joined)
         parts = [part for values in (whole, joined) for part in self._vectors_in(values)]
         if self._vectors:
             parts[self._vectors - 1] = parts[self._vectors - 1][..., : self._chunk]
@@ -94,16 +105,23 @@ class TableKernel(FilterKernel):
         return [self.isa.arrange(vector) for vector in np.split(values, vectors, axis=3)] if vectors else []
 
     def _run(
-        self, weights: ir.Value, data: ir.Value, joined: ir.Value, sums: Sums, behind: int = 0
+        self,
+        weights: ir.Value,
+        data: ir.Value,
+        joined: ir.Value,
+        sums: Sums,
+        behind: int = 0,
+        members: Sequence[int] | None = None,
     ) -> tuple[ir.Value, Sums]:
         g, lanes, step = self.geometry, self._lanes, self.layout.strides[1]
         pixels = range(len(sums) // self.filters)
+        members = range(self.filters) if members is None else members
         if self._vectors:
             columns = [[p * step + k * g.dilations[1] for p in pixels] for k in range(self.plan.run_width)]
-            whole = Part(self._vectors, self._chunk, self.layout.pixel, columns)
+            whole = Part(self._vectors, self._chunk, self.layout.pixel, columns, members)
             weights, sums = self._multiply(whole, weights, data, sums, 0 if self._joined_vectors else behind)
         if self._joined_vectors:
-            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * step for p in pixels]])
+            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * step for p in pixels]], members)
             weights, sums = self._multiply(rest, weights, joined, sums, behind)
         return weights, sums
 
@@ -111,8 +129,7 @@ class TableKernel(FilterKernel):
         self, part: Part, weights: ir.Value, data: ir.Value, sums: Sums, behind: int
     ) -> tuple[ir.Value, Sums]:
         """One part of a run, in turns of a loop where it is long."""
-        together = len(part.columns) * self.filters  # vectors of weights for each one along the channels
-        per_turn = max(1, self.plan.unrolled // together)
+        per_turn = max(1, self.plan.unrolled // part.together)
         turns = (part.vectors - 1) // per_turn if part.vectors > per_turn else 0
 
         def several(
@@ -121,7 +138,7 @@ class TableKernel(FilterKernel):
             products = [
                 p for v in range(count) for p in self._products(part, v, last if v == count - 1 else self._lanes)
             ]
-            length = ((count - 1) * self._lanes + last) * together * self._element_bytes + behind
+            length = ((count - 1) * self._lanes + last) * part.together * self._element_bytes + behind
             sources = Vectors(weights, self._weights_alignment), Vectors(data, self._data_alignment(part.pixel))
             return self.isa.multiply(products, self.element, *sources, length, sums)
 
@@ -141,14 +158,14 @@ class TableKernel(FilterKernel):
         Args:
             size: elements stored of each vector of weights.
         """
-        pixels, step = len(part.columns[0]), len(part.columns) * self.filters * self._lanes
+        pixels, step = len(part.columns[0]), part.together * self._lanes
         uses = [
-            (column, k * self.filters + b, b * pixels + p)
+            (column, k * len(part.members) + number, b * pixels + p)
             for k, reads in enumerate(part.columns)
-            for b in range(self.filters)
+            for number, b in enumerate(part.members)
             for p, column in enumerate(reads)
         ]
-        if len({column for column, _, _ in uses}) > len(part.columns) * self.filters:
+        if len({column for column, _, _ in uses}) > part.together:
             uses.sort()  # the fewer operands are those that wait in registers for the others
         bytes, row_bytes = self._element_bytes, self.isa.row_bytes(self.element)
         return [

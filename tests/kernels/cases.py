@@ -360,12 +360,28 @@ _DSP = [
 ]  # fmt: skip
 """All numbers of sums, one to four filters, inputs at whole words and at any, near and out of reach."""
 
+_PAIRS = [
+    Case(geometry(7, 9, c, f, k, strides=(s, s)), kept, rescale=rescale, seed=i, plan=Plan("pairs", pixels, 1, 1, 3))
+    for i, (pixels, c, f, k, s, kept, rescale) in enumerate(
+        [
+            (4, 16, 6, 3, 1, 0.5, "double"),
+            (2, 13, 7, 3, 1, 0.7, "single"),  # the last pair overlaps
+            (8, 20, 4, 3, 2, 0.8, "double"),
+            (3, 36, 9, 5, 1, 0.15, "wide"),  # pairs without common positions, and filters without any
+            (1, 7, 2, 3, 1, 1.0, "none"),  # nothing is kept by one alone
+            (4, 5, 15, 1, 1, 0.4, "double"),
+            (2, 9, 8, 3, 1, 0.02, "single"),
+            (4, 8, 5, 3, 1, 0.0, "double"),
+        ]
+    )
+]
+
 OF_TARGET: dict[str, list[Case]] = {
     "cortex-m55": _INPUT_STATIONARY,
-    "cortex-m0plus": _THUMB1,
-    "cortex-m3": _SCALAR,
-    "cortex-m4": _DSP,
-    "riscv32": _SCALAR,
+    "cortex-m0plus": _THUMB1 + _PAIRS,
+    "cortex-m3": _SCALAR + _PAIRS,
+    "cortex-m4": _DSP + _PAIRS,
+    "riscv32": _SCALAR + _PAIRS,
     "host": _PIXEL_LANES if HOST.isa == "avx512vnni" else [],
 }
 """By target, what no other one computes, or none in this way; that of hosts takes AVX512-VNNI."""

@@ -41,6 +41,7 @@ def test_what_only_one_target_computes_equals_reference(target: str) -> None:
 @pytest.mark.parametrize(
     ("target", "kernel", "where"),
     [
+        ("cortex-m55", "pairs", "for cores without vectors"),
         ("host", "input_stationary", "for cortex-m55"),
         ("cortex-m4", "input_stationary", "for cortex-m55"),
         ("cortex-m55", "pixel_lanes", "for hosts with AVX512-VNNI"),

@@ -53,13 +53,29 @@ def test_convolutions_take_what_was_predicted(models: Path, name: str) -> None:
 @pytest.mark.parametrize("pixels", [3, 7, 8])
 @pytest.mark.parametrize("channels", [16, 40, 112])
 def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels: int) -> None:
-    target = get_target("cortex-m55")
-    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
     plan = Plan("input_stationary", pixels, 1, 1, 4, unrolled=8)
-    samples = [Sample.of(Case(geometry(8, 16, channels, 24), kept, plan=plan)) for kept in (0.1, 0.4, 0.8)]
+    check([Case(geometry(8, 16, channels, 24), kept, plan=plan) for kept in (0.1, 0.4, 0.8)], "cortex-m55")
+
+
+@pytest.mark.parametrize("name", ["riscv32", "cortex-m3"])
+def test_pairs_kernel_takes_what_was_predicted(name: str) -> None:
+    board = get_target(name).board
+    if board is None or shutil.which(board.qemu) is None:
+        pytest.skip("needs QEMU for this target")
+    plans = [Plan("pairs", pixels, 1, 1, 4, unrolled=8) for pixels in (2, 4)]
+    shapes = [(24, 0.2), (40, 0.5), (33, 0.9)]
+    check([Case(geometry(8, 8, c, 9), kept, plan=plan) for plan in plans for c, kept in shapes], name)
+
+
+def check(cases: list[Case], name: str) -> None:
+    """Estimates are within a tenth of what is counted."""
+    target = get_target(name)
+    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
+    samples = [Sample.of(case) for case in cases]
     module = build_module(samples)
-    predicted = [estimate(ConvView(op), plan, isa, costs) for op in walk(module, CONV)]
-    artifact = dtmm_mlir.compile(module, target=target.name)
+    convs = [ConvView(op) for op in walk(module, CONV)]
+    predicted = [estimate(conv, Plan.read(conv.op.attributes["plan"]), isa, costs) for conv in convs]
+    artifact = dtmm_mlir.compile(module, target=name)
     run = qemu.run(artifact.dir, [[sample.x for sample in samples]])
     if run.counter != qemu.EXACT:
         pytest.skip("QEMU has no plugins here")

@@ -1,0 +1,136 @@
+"""The ``pairs`` kernel: two filters go together where both keep a position, and one by one elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from iree.compiler import ir
+
+from dtmm_mlir.passes.kernels.filters import BYTE, Cursor, Walk, bits
+from dtmm_mlir.passes.kernels.table import TableKernel
+
+_MEMBERS = ((0, 1), (0,), (1,))
+"""Who has weights in the first runs of a block, in those behind them, and in the last."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two filters each that are computed together; the last two overlap those before where their number is odd.
+
+    Attributes:
+        starts: [pairs] int: the first filters.
+        parts: [pairs][3] arrays of int: the positions that both keep, that only the first and only the second keeps.
+    """
+
+    starts: np.ndarray
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    @staticmethod
+    def of(kept: np.ndarray) -> Pairs:
+        """Of [F, KH, KW] bool, F at least 2."""
+        filters = kept.reshape(len(kept), -1)
+        starts = np.minimum(np.arange(0, len(kept), 2), len(kept) - 2)
+        parts = []
+        for first, second in zip(filters[starts], filters[starts + 1], strict=True):
+            masks = first & second, first & ~second, second & ~first
+            parts.append((np.flatnonzero(masks[0]), np.flatnonzero(masks[1]), np.flatnonzero(masks[2])))
+        return Pairs(starts, parts)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[pairs, 3] int: how many positions the parts have."""
+        return np.array([[len(part) for part in parts] for parts in self.parts])
+
+
+class PairsKernel(TableKernel):
+    """Pair of filters after pair, each a walk over runs of one filterlet of both, of the first, and of the second."""
+
+    @property
+    def filters(self) -> int:
+        return 2
+
+    @cached_property
+    def _pairs(self) -> Pairs:
+        return Pairs.of(self._kept)
+
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        """[F, KH, KW] bool."""
+        g = self.geometry
+        kept = np.zeros((g.f, g.kh * g.kw), bool)
+        kept[self._filter_of_run, self.conv.positions] = True
+        return kept.reshape(g.f, g.kh, g.kw)
+
+    @property
+    def _filter_of_run(self) -> np.ndarray:
+        return np.repeat(np.arange(self.geometry.f), self.conv.counts)
+
+    @cached_property
+    def _dense(self) -> np.ndarray:
+        """[F, KH * KW, C]: the weights, with zeros where they were pruned."""
+        g = self.geometry
+        weights = np.zeros((g.f, g.kh * g.kw, g.c), self.dtype)
+        weights[self._filter_of_run, self.conv.positions] = self.conv.values
+        return weights
+
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        some = self._pairs.counts.any(axis=1)
+        return np.flatnonzero(some) if self._drops_constants else np.arange(len(some))
+
+    @property
+    def _filters_of_blocks(self) -> np.ndarray:
+        return np.add.outer(self._pairs.starts[self._blocks], np.arange(self.filters))
+
+    @cached_property
+    def _constants(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(self.geometry.f), self._filters_of_blocks)
+
+    @property
+    def _run_words(self) -> np.ndarray:
+        """[computed blocks] int: a byte for the runs of both, of the first, and of the second."""
+        return self._pairs.counts[self._blocks] @ (1 << BYTE * np.arange(len(_MEMBERS)))
+
+    @property
+    def values(self) -> np.ndarray:
+        runs = [
+            self._in_order(self._dense[start + np.array(members)][:, part].transpose(1, 0, 2)[:, :, None])
+            for start, parts in zip(self._pairs.starts, self._pairs.parts, strict=True)
+            for members, part in zip(_MEMBERS, parts, strict=True)
+        ]
+        return np.concatenate([*(run.reshape(-1) for run in runs), np.zeros(self._lanes, self.dtype)])
+
+    @property
+    def offsets(self) -> np.ndarray:
+        positions = [position for parts in self._pairs.parts for part in parts for position in part]
+        return self._offsets_of(positions)
+
+    @property
+    def _stored(self) -> int:
+        """Elements of one filterlet."""
+        return self._in_order(self._dense[:1, :1, None]).shape[1]
+
+    @property
+    def _straight(self) -> bool:
+        return False
+
+    @property
+    def _zones(self) -> list[tuple[int, range]]:
+        return []
+
+    @cached_property
+    def _bounded(self) -> bool:
+        weights = np.abs(self._dense.astype(np.int64)).sum(axis=(1, 2))
+        return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
+
+    def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
+        word = self._parameter(cursor.parameters, 0, 3)
+        walk: Walk = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
+        for part, members in enumerate(_MEMBERS):
+            counts = self._pairs.counts[self._blocks, part]
+            if counts.any():
+                count = bits(word, part * BYTE, BYTE)
+                walk = self._walk(count, bool(counts.all()), walk, data, joined, members)
+        return walk
