@@ -199,10 +199,8 @@ class _Part:
 
 def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     """Those of tables of filters two by two, and of single ones."""
-    g, kept = conv.geometry, conv.kept
-    starts = Pairs.of(kept).starts
-    pairs = kept[np.add.outer(starts, np.arange(2))]  # [pairs, 2, KH, KW]
-    some, both = pairs.any(axis=1), pairs.all(axis=1)
+    g, pairs = conv.geometry, Pairs.of(conv.kept)
+    some, both = pairs.kept.any(axis=1), pairs.kept.all(axis=1)
 
     def part(kept: np.ndarray) -> _Part:
         """A convolution of the filters of all pairs."""
@@ -213,17 +211,17 @@ def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     of_two = replace(plan, kernel="table", filters=2)
     together, alone = (
         counts(part(np.stack([both, both], 1)), of_two, isa),
-        counts(part(pairs & ~both[:, None]), replace(of_two, filters=1), isa),
+        counts(part(pairs.kept & ~both[:, None]), replace(of_two, filters=1), isa),
     )
     all = counts(part(np.stack([some, some], 1)), of_two, isa)
     blocks = all["block"]
-    missing = g.f - len(np.unique(np.add.outer(starts[some.any(axis=(1, 2))], np.arange(2))))
+    constants = g.f - len(pairs.computed(np.flatnonzero(some.any(axis=1))))
     return all | {
         **{name: together[name] + alone[name] for name in _OF_RUNS},
         "same_run": 0,
         "own_block": blocks,
         "pair_block": blocks,
-        "constant": all["pixel_block"] * missing,
+        "constant": all["pixel_block"] * constants,
     }
 
 

@@ -207,9 +207,9 @@ def _pairs(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
     if not isa.pairs or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255:
         return
     for plan in tables:
-        if plan.filters == 2 and plan.run_width == 1 and not (plan.joined or plan.dense or plan.skip_padding):
-            if not plan.masked:
-                yield replace(plan, kernel="pairs", filters=1)
+        single = plan.run_width == 1 and not (plan.joined or plan.dense or plan.skip_padding or plan.masked)
+        if single and plan.filters == 2:
+            yield replace(plan, kernel="pairs", filters=1)
 
 
 def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:

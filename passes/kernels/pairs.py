@@ -17,31 +17,44 @@ _MEMBERS = ((0, 1), (0,), (1,))
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two filters each that are computed together; the last two overlap those before where their number is odd.
+    """Two filters each that are computed together.
+
+    Where the number of filters is odd, the last one comes first, together with nothing: what is stored for the one
+    before it is overwritten later.
 
     Attributes:
+        odd: 1 where the first pair is one filter only, or 0.
         starts: [pairs] int: the first filters.
-        parts: [pairs][3] arrays of int: the positions that both keep, that only the first and only the second keeps.
+        kept: [pairs, 2, KH * KW] bool: which positions they keep.
     """
 
+    odd: int
     starts: np.ndarray
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    kept: np.ndarray
 
     @staticmethod
     def of(kept: np.ndarray) -> Pairs:
         """Of [F, KH, KW] bool, F at least 2."""
-        filters = kept.reshape(len(kept), -1)
-        starts = np.minimum(np.arange(0, len(kept), 2), len(kept) - 2)
-        parts = []
-        for first, second in zip(filters[starts], filters[starts + 1], strict=True):
-            masks = first & second, first & ~second, second & ~first
-            parts.append((np.flatnonzero(masks[0]), np.flatnonzero(masks[1]), np.flatnonzero(masks[2])))
-        return Pairs(starts, parts)
+        filters, odd = len(kept), len(kept) % 2
+        starts = np.array([filters - 2] * odd + [*range(0, filters - 1, 2)])
+        pairs = kept.reshape(filters, -1)[np.add.outer(starts, np.arange(2))]
+        pairs[:odd, 0] = False
+        return Pairs(odd, starts, pairs)
+
+    @property
+    def parts(self) -> np.ndarray:
+        """[pairs, 3, KH * KW] bool: the positions that both keep, that only the first and only the second keeps."""
+        first, second = self.kept[:, 0], self.kept[:, 1]
+        return np.stack([first & second, first & ~second, second & ~first], axis=1)
 
     @property
     def counts(self) -> np.ndarray:
         """[pairs, 3] int: how many positions the parts have."""
-        return np.array([[len(part) for part in parts] for parts in self.parts])
+        return self.parts.sum(axis=2)
+
+    def computed(self, blocks: np.ndarray) -> np.ndarray:
+        """The filters of some of the pairs, but for the one that is overwritten."""
+        return np.union1d(self.starts[blocks[blocks >= self.odd]], self.starts[blocks] + 1)
 
 
 class PairsKernel(TableKernel):
@@ -77,8 +90,8 @@ class PairsKernel(TableKernel):
 
     @cached_property
     def _blocks(self) -> np.ndarray:
-        some = self._pairs.counts.any(axis=1)
-        return np.flatnonzero(some) if self._drops_constants else np.arange(len(some))
+        some = np.flatnonzero(self._pairs.kept.any(axis=(1, 2)))
+        return some if self._drops_constants else np.arange(len(self._pairs.starts))
 
     @property
     def _filters_of_blocks(self) -> np.ndarray:
@@ -86,7 +99,7 @@ class PairsKernel(TableKernel):
 
     @cached_property
     def _constants(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self.geometry.f), self._filters_of_blocks)
+        return np.setdiff1d(np.arange(self.geometry.f), self._pairs.computed(self._blocks))
 
     @property
     def _run_words(self) -> np.ndarray:
@@ -104,8 +117,7 @@ class PairsKernel(TableKernel):
 
     @property
     def offsets(self) -> np.ndarray:
-        positions = [position for parts in self._pairs.parts for part in parts for position in part]
-        return self._offsets_of(positions)
+        return self._offsets_of(np.nonzero(self._pairs.parts)[2])
 
     @property
     def _stored(self) -> int:
