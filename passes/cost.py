@@ -272,7 +272,7 @@ def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
     schedule = Schedule(conv.geometry, plan)
     sums = conv.geometry.f * stored_sums(schedule.columns * plan.pixel_rows)
-    return sums + (schedule.list_words(counts_of(conv.kept)) + plan.unrolled) * WORD
+    return sums + schedule.memory_words(counts_of(conv.kept)) * WORD
 
 
 def least_row_bytes(conv: Convolution, plan: Plan) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import groupby
 
 import numpy as np
 from iree.compiler import ir
@@ -163,6 +164,10 @@ class Schedule:
         words = sum(self.passes.list_words([len(each) for each in self.filters(zone, counts)]) for zone in self.zones)
         return words + sum(self.passes.round_words(k, each) for k, each in enumerate(self.filters(None, counts)))
 
+    def memory_words(self, counts: list[np.ndarray]) -> int:
+        """Words of memory for them: each kind's addresses are written round by round, up to one beyond their end."""
+        return self.list_words(counts) + len(self.kinds) * self.plan.unrolled
+
     def filters(self, zone: Zone | None, counts: list[np.ndarray]) -> list[list[int]]:
         """For each kind, how many filters take part at each of its places where any does, in one zone or in any.
 
@@ -314,7 +319,7 @@ class InputStationaryKernel(WindowKernel):
     @property
     def buffer_size(self) -> int:
         """Bytes of the row buffer, the sums, the lists of passes and the addresses of sums."""
-        return self._lists_at[0] + (self._schedule.list_words(self._counts) + self.plan.unrolled) * WORD
+        return self._lists_at[0] + self._schedule.memory_words(self._counts) * WORD
 
     @property
     def _sums_at(self) -> int:
@@ -331,7 +336,7 @@ class InputStationaryKernel(WindowKernel):
     def _rounds_at(self, kind: int, place: int) -> int:
         """Bytes to the addresses of the sums of the filters that take part at ``place`` of ``kind``."""
         filters = self._schedule.filters(None, self._counts)
-        words = sum(self._passes.round_words(k, filters[k]) for k in range(kind))
+        words = sum(self._passes.round_words(k, filters[k]) + self.plan.unrolled for k in range(kind))
         which = self._schedule.kinds[kind]
         before = [p for p in self._schedule.places(which) if p < place]
         counts = [int(self._counts[which.joined][p]) for p in before]
@@ -358,9 +363,8 @@ class InputStationaryKernel(WindowKernel):
             self._store_biases(emit.pointer(self.parameter_table), PARAMETERS)
         if not self._has_passes:
             return
-        for kind in range(len(self._schedule.kinds)):
-            for places in self._stretches(self._schedule.kinds[kind]):
-                self._write_rounds(kind, places)
+        for kinds, places in self._sharing():
+            self._write_rounds(kinds, places)
         self._written: dict[int, list[tuple[list[int], ir.Value]]] = {}
         for number in np.argsort(-np.diff(self._lists_at), kind="stable"):  # the longest first: others have parts of it
             self._write_list(int(number))
@@ -410,42 +414,58 @@ class InputStationaryKernel(WindowKernel):
         value = emit.load_from(address, entry, size)
         return (value if size == WORD else arith.extsi(emit.i32(), value)), emit.advance(address, size)
 
-    def _write_rounds(self, number: int, places: list[int]) -> None:
-        """The addresses of the sums of the filters that take part at some places of one kind."""
-        kind, chain = self._schedule.kinds[number], self._passes.kinds[number][0]
-        unrolled = chain.unrolled
-        sums = emit.advance(self._sums, kind.rows[0] * self._schedule.columns * WORD)
-        begin = llvm.PtrToIntOp(emit.i32(), sums).result
+    def _sharing(self) -> Iterator[tuple[list[int], list[int]]]:
+        """Places with entries in ``offsets`` one behind the other, and the kinds of passes that all of them have."""
+        for joined, places in zip((False, True), self._places, strict=True):
+            for numbers, some in groupby(places, partial(self._kinds_at, joined)):
+                if numbers:
+                    yield numbers, list(some)
+
+    def _kinds_at(self, joined: bool, place: int) -> list[int]:
+        """The kinds of passes over a position, or over a row's joined channels."""
+        kinds = enumerate(self._schedule.kinds)
+        return [k for k, kind in kinds if kind.joined == joined and place in self._schedule.places(kind)]
+
+    def _write_rounds(self, numbers: list[int], places: list[int]) -> None:
+        """The addresses of the sums of the filters that take part at some places, for some kinds of passes."""
+        kinds = [self._schedule.kinds[number] for number in numbers]
+        chains = [self._passes.kinds[number][0] for number in numbers]
+        unrolled, joined = self.plan.unrolled, kinds[0].joined
         entry, lanes = ir.MemRefType(self.offset_table.type).element_type, min(unrolled, RESULTS)
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
-        most = max(int(self._counts[kind.joined][place]) for place in places)
+        rows = [emit.advance(self._sums, kind.rows[0] * self._schedule.columns * WORD) for kind in kinds]
+        begins = [emit.broadcast(llvm.PtrToIntOp(emit.i32(), sums).result, wide) for sums in rows]
+        most = max(int(self._counts[joined][place]) for place in places)
 
-        def copy(at: int, source: ir.Value, target: ir.Value) -> None:
+        def copy(at: int, source: ir.Value, targets: Sequence[ir.Value]) -> None:
             value = emit.load_from(emit.advance(source, at, entry), narrow, entry.width // 8)
             value = value if narrow == wide else arith.extsi(wide, value)
-            emit.store_to(arith.addi(value, emit.broadcast(begin, wide)), emit.advance(target, at * WORD), WORD)
+            for begin, target in zip(begins, targets, strict=True):
+                emit.store_to(arith.addi(value, begin), emit.advance(target, at * WORD), WORD)
 
-        def round(filters: ir.Value, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+        def round(filters: ir.Value, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
             """A whole round is copied, of which what is too much is overwritten by what follows."""
             for at in range(0, unrolled, lanes):
-                copy(at, source, target)
+                copy(at, source, targets)
             source = emit.advance(source, arith.index_cast(ir.IndexType.get(), filters), entry)
-            target = _behind(target, arith.shli(filters, _number(2)))
-            return [source, _put(target, _number(self._passes.again(chain)))]
+            behind = [_behind(target, arith.shli(filters, _number(2))) for target in targets]
+            again = [_number(self._passes.again(chain)) for chain in chains]
+            return [source, *(_put(target, word) for target, word in zip(behind, again, strict=True))]
 
-        def place(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
+        def place(_: Index, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
             count, source = self._read(emit.advance(source, 1, entry))
-            source, target = round(arith.subi(_number(unrolled), _skipped(count, unrolled)), source, target)
+            source, *ends = round(arith.subi(_number(unrolled), _skipped(count, unrolled)), source, *targets)
             if most > unrolled:
                 more = arith.subi(_rounds(count, unrolled), _number(1))
                 whole = partial(round, _number(unrolled))
                 more = arith.index_cast(ir.IndexType.get(), more)
-                source, target = emit.loop(0, more, lambda _, *at: whole(*at), [source, target])
-            _put(emit.advance(target, -WORD), _number(self._passes.following(chain)))
-            return [source, target]
+                source, *ends = emit.loop(0, more, lambda _, *at: whole(*at), [source, *ends])
+            for chain, end in zip(chains, ends, strict=True):
+                _put(emit.advance(end, -WORD), _number(self._passes.following(chain)))
+            return [source, *ends]
 
-        target = self._at_lists(self._rounds_at(number, places[0]))
-        emit.loop(0, len(places), place, [self._entries(kind.joined, places[0]), target])
+        targets = [self._at_lists(self._rounds_at(number, places[0])) for number in numbers]
+        emit.loop(0, len(places), place, [self._entries(joined, places[0]), *targets])
 
     def _write_list(self, number: int) -> None:
         """The list of passes of one zone."""
