@@ -33,7 +33,10 @@ class DepthwiseKernel(WindowKernel):
 
     @property
     def values(self) -> np.ndarray:
-        """[positions, channels], or [vectors of channels, positions, lanes] in halves."""
+        """[positions, channels], or [channels, positions] one by one, or [vectors of channels, positions, lanes] in
+        halves."""
+        if self._one_by_one:
+            return np.ascontiguousarray(self.conv.values.T).reshape(-1)
         if not self._halves:
             return super().values
         return np.ascontiguousarray(self.conv.values[:, self._channels_of].transpose(1, 0, 2)).reshape(-1)
@@ -50,15 +53,20 @@ class DepthwiseKernel(WindowKernel):
     @property
     def _straight(self) -> bool:
         """Whether the positions are few enough to be straight-line code."""
-        return self._halves > 0 or len(self.conv.positions) <= self.plan.unrolled
+        return len(self.conv.positions) <= self.plan.unrolled
+
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether channels go one by one, with ``Isa.multiply_channel``."""
+        few = 0 < len(self.conv.positions) <= self.isa.channel_positions
+        return self.element == "i8" and self._straight and few
 
     @cached_property
     def _halves(self) -> int:
         """Channels that ``Isa.multiply_channels`` computes, where it serves; else 0."""
-        lanes, positions = self.isa.half_lanes, len(self.conv.positions)
+        lanes, some = self.isa.half_lanes, len(self.conv.positions) > 0
         usual = self.element == "i8" and self.rescale and is_far(self.rescale) and self.clamp in (None, (-128, 127))
-        fits = 0 < positions <= self.plan.unrolled and lanes <= self.geometry.c
-        return lanes if usual and fits else 0
+        return lanes if usual and some and self._straight and lanes <= self.geometry.c else 0
 
     @property
     def _channels_of(self) -> np.ndarray:
@@ -106,8 +114,7 @@ class DepthwiseKernel(WindowKernel):
     def _block_in_halves(self, pixels: int, window: Window, target: Index) -> None:
         assert self.rescale
         step = self.layout.strides[1] * self.layout.pixel
-        positions = [self.layout.offset(int(position)) for position in self.conv.positions]
-        inputs = tuple(tuple(at + p * step for p in range(pixels)) for at in positions)
+        inputs = tuple(tuple(at + p * step for p in range(pixels)) for at in self._inputs)
         rectified = is_rectified(self.rescale, (-128, 127))
         what = Channels(inputs, self._together, self.geometry.f, self.rescale, rectified)
 
@@ -120,6 +127,11 @@ class DepthwiseKernel(WindowKernel):
         tables = [emit.pointer(self.weights), emit.pointer(self.parameter_table)]
         emit.loop(0, len(self._channels_of), vector, tables, unroll=False)
 
+    @property
+    def _inputs(self) -> list[int]:
+        """Elements from a window's first pixel to the input of each position."""
+        return [self.layout.offset(int(position)) for position in self.conv.positions]
+
     def _channels(self, channel: Index, lanes: int, pixels: int, source: Index, target: Index) -> None:
         real = self.element == "f32"
         type = emit.vector_type(lanes, ir.F32Type.get() if real else emit.i32())
@@ -130,8 +142,7 @@ class DepthwiseKernel(WindowKernel):
             return value if real else arith.extsi(type, value)
 
         def position(run: Index, *sums: ir.Value) -> list[ir.Value]:
-            known = isinstance(run, int)
-            data = emit.add(start, self.layout.offset(int(self.conv.positions[run])) if known else self._offset(run))
+            data = emit.add(start, self._inputs[run] if isinstance(run, int) else self._offset(run))
             at = emit.add(emit.mul(run, channels), channel)
             w = widen(emit.load(self.weights, at, lanes))
             carried = []
@@ -144,9 +155,14 @@ class DepthwiseKernel(WindowKernel):
         channels = self.geometry.c
         runs = int(self.conv.counts[0])
         sums = [emit.splat(0.0 if real else 0, type)] * pixels
-        if not self._straight:
+        if self._one_by_one:
+            weights = emit.pointer(self.weights, emit.mul(channel, runs))
+            zeros = [emit.splat(0, emit.i32())] * pixels
+            totals = self.isa.multiply_channel(self._inputs, step, weights, emit.pointer(self.data, start), zeros)
+            sums = [emit.from_lanes([total]) for total in totals]
+        elif not self._straight:
             sums = emit.loop(0, runs, position, sums)
-        for run in range(runs) if self._straight else ():
+        for run in range(runs) if self._straight and not self._one_by_one else ():
             sums = position(run, *sums)
         if lanes == 1 and not real:
             sums = [emit.from_lanes([total]) for total in emit.at_once([emit.lane(total, 0) for total in sums])]

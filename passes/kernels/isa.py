@@ -121,6 +121,8 @@ class Isa:
     """Whether there is ``pass_filters``."""
     half_lanes = 0
     """Channels that ``multiply_channels`` computes; 0 where there is none."""
+    channel_positions = 0
+    """Kernel positions that ``multiply_channel`` takes at most; 0 where there is none."""
     pixel_lanes = False
     """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
     turns_are_cheap = False
@@ -337,6 +339,20 @@ class Isa:
         """The accumulator's lanes added up: i32 or f32."""
         element = ir.VectorType(sums.type).element_type
         return vector.ReductionOp(element, vector.CombiningKind.ADD, sums).result
+
+    def multiply_channel(
+        self, inputs: Sequence[int], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        """The sums of one channel of a depthwise convolution at neighbouring pixels.
+
+        Args:
+            inputs: of each kernel position, bytes from ``data`` to the first pixel's input.
+            step: bytes from pixel to pixel of the inputs.
+            weights: address of one i8 for each position.
+            data: address of i8.
+            sums: i32, what is added to.
+        """
+        raise NotImplementedError
 
     def multiply_channels(
         self, what: Channels, weights: ir.Value, parameters: ir.Value, data: ir.Value, output: ir.Value

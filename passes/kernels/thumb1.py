@@ -10,13 +10,14 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.scalar import Scalar
-from dtmm_mlir.passes.kernels.thumb1_assembly import CHANGED, DATA, SUMS, WEIGHTS, assembly
+from dtmm_mlir.passes.kernels.thumb1_assembly import CHANGED, CHANNEL_WEIGHTS, DATA, SUMS, WEIGHTS, assembly, channel
 
 
 class Thumb1(Scalar):
     """Eight registers that multiply, and no load that extends a sign and has an offset: row buffers hold i32."""
 
     accumulators = len(SUMS)
+    channel_positions = 32
 
     def begin(self) -> None:
         emit.only_on_arm()
@@ -41,6 +42,16 @@ class Thumb1(Scalar):
         moved = [(WEIGHTS, weights.address.type, weights.address), (DATA, data.address.type, data.address)]
         *results, _, _ = emit.assembly(lines, [*totals, *moved], CHANGED)
         return emit.advance(weights.address, length), results
+
+    def multiply_channel(
+        self, inputs: Sequence[int], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        lines = channel(inputs, len(sums), step)
+        totals = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=False)]
+        held = [(CHANNEL_WEIGHTS, weights)]
+        changed = [register for register in CHANGED if register != CHANNEL_WEIGHTS]
+        *results, _ = emit.assembly(lines, [*totals, (DATA, data.type, data)], changed, held)
+        return results
 
     def upper_product(self, a: ir.Value, b: ir.Value, rounded: bool) -> ir.Value:
         """Of halves: there is no multiplication of which more than 32 bits are kept."""

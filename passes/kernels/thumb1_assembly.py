@@ -20,8 +20,14 @@ WEIGHTS, DATA = "r12", "r6"
 CHANGED = ("r0", "r1", "r2", "r3", "r4", "r5", "lr")
 """What is written besides."""
 
+CHANNEL_WEIGHTS = "r5"
+"""The address of ``channel``'s weights; not written."""
+
 _LANES = 4
 """Weights of a vector."""
+
+_STEPS = ("r2", "r3", "r4")
+"""Distances of ``channel``'s pixels from the first one."""
 
 _INPUTS, _WEIGHTS_VECTOR, _DISTANCE = ("r0", "r1"), ("r2", "r3", "r4", "r5"), "lr"
 
@@ -53,6 +59,34 @@ def assembly(products: Sequence[Product], aligned: bool) -> list[str]:
         lines += _words(at - base) if aligned else _bytes(at - base)
         for product in of_vector:
             lines += [*_product(SUMS[product.sum]), *_move(next(moved), distance)]
+    return lines
+
+
+def channel(inputs: Sequence[int], pixels: int, step: int) -> list[str]:
+    """The products of one channel's weights with i8 inputs at neighbouring pixels, one instruction a line.
+
+    ``CHANNEL_WEIGHTS`` has the address of one weight per kernel position, ``DATA`` that of the first pixel's input.
+
+    Args:
+        inputs: of each position, bytes from the first pixel's input to the one it multiplies; at most 32.
+        pixels: at most 4.
+        step: bytes from pixel to pixel.
+    """
+    moves = [following - at for at, following in pairwise(inputs)]
+    distance = _worth_holding([move for move in moves if move != step])
+    lines = [*_set("r0", distance), f"mov {_DISTANCE}, r0"] if distance else []
+    if pixels > 1:
+        lines += [*_set(_STEPS[0], step), f"adds {_STEPS[1]}, {_STEPS[0]}, {_STEPS[0]}"]
+        lines.append(f"adds {_STEPS[2]}, {_STEPS[1]}, {_STEPS[0]}")
+    lines += _add(DATA, inputs[0])
+    for position, move in enumerate([*moves, 0]):
+        lines += [f"ldrb r0, [{CHANNEL_WEIGHTS}, #{position}]", "sxtb r0, r0"]
+        for pixel in range(pixels):
+            load = f"ldrsb r1, [{DATA}, {_STEPS[pixel - 1]}]"
+            lines += [load] if pixel else [f"ldrb r1, [{DATA}]", "sxtb r1, r1"]
+            lines += ["muls r1, r0, r1", f"add {SUMS[pixel]}, r1"]
+        near = pixels > 1 and move == step
+        lines += [f"add {DATA}, {_STEPS[0]}"] if near else _move(move, distance)
     return lines
 
 

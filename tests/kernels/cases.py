@@ -173,6 +173,7 @@ BATCHES: dict[str, list[Case]] = {
             (8, 16, 1, 1.0, "single", 60, Plan("depthwise", 2, 1, 1, 2)),
             (4, 16, 1, 1.0, "double", 127, Plan("depthwise", 2, 1, 1, 2, unrolled=3)),
             (6, 24, 1, 0.0, "double", 127, Plan("depthwise", 2, 1, 1, 2)),
+            (5, 300, 1, 0.3, "double", 127, Plan("depthwise", 4, 1, 1, 2)),
         ]
     ],
     "sparsity": [
