@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -100,11 +101,11 @@ class DepthwiseKernel(WindowKernel):
             return
         channels = self.geometry.c
         lanes = min(self.isa.channel_lanes(self.element), 1 << (channels.bit_length() - 1))
-        emit.loop(
-            0,
-            -(-channels // lanes),
-            lambda v: self._channels(self._channel(v, lanes), lanes, pixels, window.source, target),
-        )
+
+        def vector(v: Index) -> None:
+            self._channels(self._channel(v, lanes), lanes, pixels, window.source, target)
+
+        emit.loop(0, -(-channels // lanes), vector)
 
     def _channel(self, vector: Index, lanes: int) -> Index:
         """The first channel of a vector."""
@@ -113,8 +114,7 @@ class DepthwiseKernel(WindowKernel):
 
     def _block_in_halves(self, pixels: int, window: Window, target: Index) -> None:
         assert self.rescale
-        step = self.layout.strides[1] * self.layout.pixel
-        inputs = tuple(tuple(at + p * step for p in range(pixels)) for at in self._inputs)
+        inputs = tuple(tuple(at + p * self._step for p in range(pixels)) for at in self._inputs)
         rectified = is_rectified(self.rescale, (-128, 127))
         what = Channels(inputs, self._together, self.geometry.f, self.rescale, rectified)
 
@@ -133,47 +133,58 @@ class DepthwiseKernel(WindowKernel):
         return [self.layout.offset(int(position)) for position in self.conv.positions]
 
     def _channels(self, channel: Index, lanes: int, pixels: int, source: Index, target: Index) -> None:
-        real = self.element == "f32"
-        type = emit.vector_type(lanes, ir.F32Type.get() if real else emit.i32())
-        start = emit.add(source, channel)
-        step = self.layout.strides[1] * self.layout.pixel
-
-        def widen(value: ir.Value) -> ir.Value:
-            return value if real else arith.extsi(type, value)
-
-        def position(run: Index, *sums: ir.Value) -> list[ir.Value]:
-            data = emit.add(start, self._inputs[run] if isinstance(run, int) else self._offset(run))
-            at = emit.add(emit.mul(run, channels), channel)
-            w = widen(emit.load(self.weights, at, lanes))
-            carried = []
-            for p, total in enumerate(sums):
-                x = widen(emit.load(self.data, emit.add(data, p * step), lanes))
-                product = arith.mulf(x, w) if real else arith.muli(x, w)
-                carried.append(arith.addf(total, product) if real else arith.addi(total, product))
-            return carried
-
-        channels = self.geometry.c
-        runs = int(self.conv.counts[0])
-        sums = [emit.splat(0.0 if real else 0, type)] * pixels
-        if self._one_by_one:
-            weights = emit.pointer(self.weights, emit.mul(channel, runs))
-            zeros = [emit.splat(0, emit.i32())] * pixels
-            totals = self.isa.multiply_channel(self._inputs, step, weights, emit.pointer(self.data, start), zeros)
-            sums = [emit.from_lanes([total]) for total in totals]
-        elif not self._straight:
-            sums = emit.loop(0, runs, position, sums)
-        for run in range(runs) if self._straight and not self._one_by_one else ():
-            sums = position(run, *sums)
-        if lanes == 1 and not real:
-            sums = [emit.from_lanes([total]) for total in emit.at_once([emit.lane(total, 0) for total in sums])]
-        bias = self._parameters(0, channel, lanes)
-        multiplier, shift = (self._parameters(kind, channel, lanes) for kind in (1, 2))
+        """Results of a vector of channels at neighbouring pixels."""
+        sums = self._sums(channel, lanes, pixels, emit.add(source, channel))
+        bias, multiplier, shift = (self._parameters(kind, channel, lanes) for kind in range(3))
         if lanes == 1:
-            multiplier, shift = (emit.lane(value, 0) for value in (multiplier, shift))
+            multiplier, shift = emit.lane(multiplier, 0), emit.lane(shift, 0)
         scale = self._requantization(multiplier, shift, self._bounded)
         for p, total in enumerate(sums):
             at = emit.add(target, emit.add(p * self.geometry.f, channel))
             emit.store(self._finish(total, bias, scale), self.output, at)
+
+    def _sums(self, channel: Index, lanes: int, pixels: int, start: Index) -> Sequence[ir.Value]:
+        """The sums of each pixel without bias; the first one's inputs are those of ``channel`` at ``start``."""
+        if self._one_by_one:
+            return self._sums_of_channel(channel, pixels, start)
+        real, runs = self.element == "f32", len(self.conv.positions)
+        type = emit.vector_type(lanes, ir.F32Type.get() if real else emit.i32())
+        sums: Sequence[ir.Value] = [emit.splat(0.0 if real else 0, type)] * pixels
+        if not self._straight:
+            return emit.loop(0, runs, lambda run, *sums: self._add_products(run, channel, start, sums), sums)
+        for run in range(runs):
+            sums = self._add_products(run, channel, start, sums)
+        if lanes == 1 and not real:  # LLVM would have more of them begun than there are registers
+            return [emit.from_lanes([total]) for total in emit.at_once([emit.lane(total, 0) for total in sums])]
+        return sums
+
+    def _sums_of_channel(self, channel: Index, pixels: int, start: Index) -> list[ir.Value]:
+        weights = emit.pointer(self.weights, emit.mul(channel, len(self.conv.positions)))
+        data, zeros = emit.pointer(self.data, start), [emit.splat(0, emit.i32())] * pixels
+        totals = self.isa.multiply_channel(self._inputs, self._step, weights, data, zeros)
+        return [emit.from_lanes([total]) for total in totals]
+
+    def _add_products(self, run: Index, channel: Index, start: Index, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        """The sums with the products at one position."""
+        data = emit.add(start, self._inputs[run] if isinstance(run, int) else self._offset(run))
+        weights = self._load(self.weights, emit.add(emit.mul(run, self.geometry.c), channel), sums[0].type)
+        totals = []
+        for p, total in enumerate(sums):
+            x = self._load(self.data, emit.add(data, p * self._step), total.type)
+            real = self.element == "f32"
+            product = arith.mulf(x, weights) if real else arith.muli(x, weights)
+            totals.append(arith.addf(total, product) if real else arith.addi(total, product))
+        return totals
+
+    def _load(self, buffer: ir.Value, at: Index, type: ir.VectorType) -> ir.Value:
+        """A vector of f32, or of i8 widened to i32."""
+        value = emit.load(buffer, at, type.shape[0])
+        return value if value.type == type else arith.extsi(type, value)
+
+    @property
+    def _step(self) -> int:
+        """Elements from one pixel's input to the next one's."""
+        return self.layout.strides[1] * self.layout.pixel
 
     def _parameters(self, kind: int, channel: Index, lanes: int) -> ir.Value:
         """bias (0), multiplier (1) or shift (2) of ``lanes`` neighbouring channels."""
