@@ -16,7 +16,8 @@ from dtmm_mlir.deploy.mcu import IMAGE, RECORD
 from dtmm_mlir.targets import get_target
 from tests.fuzz.networks import sample
 from tests.fuzz.realize import build_module, realize
-from tests.kernels import int8
+from tests.kernels import cases, convolutions, int8
+from tests.kernels.convolutions import Sample
 from tests.kernels.test_int8 import BATCHES
 
 _ALIGNMENT = 64
@@ -63,6 +64,14 @@ def test_accesses_of_additions_and_pools(batch: str, target: str, plugin: Path, 
     """Their inputs and outputs are the model's, with nothing around them that may be read or written."""
     artifact = dtmm_mlir.compile(int8.build_module(BATCHES[batch]), target, out=tmp_path / "out")
     inputs = [x for sample in BATCHES[batch] for x in sample.inputs]
+    assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
+
+
+def test_accesses_of_special_kernels(target: str, plugin: Path, tmp_path: Path) -> None:
+    """Of depthwise convolutions, and of what only this target computes."""
+    samples = [Sample.of(case) for case in (*cases.BATCHES["depthwise"], *cases.OF_TARGET[target])]
+    artifact = dtmm_mlir.compile(convolutions.build_module(samples), target, out=tmp_path / "out")
+    inputs = [sample.x for sample in samples]
     assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
 
 
