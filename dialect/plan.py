@@ -37,7 +37,8 @@ class Plan:
         pixels: neighbouring output pixels computed together, 1 to 8; in the ``pixel_lanes`` kernel vectors of them.
         filters: neighbouring filters computed together; they share their runs. 1 to 4, in ``pixel_lanes`` to 8.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
-            FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives.
+            FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives. In ``pairs`` 1,
+            or the kernel's width where rows that both filters keep wholly are runs.
         rows: output rows computed per refill of the row buffer, or of the ``pixel_lanes`` kernel's planes.
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
@@ -71,6 +72,11 @@ class Plan:
                 for name, value in asdict(self).items()
             }
         )
+
+    @property
+    def stored_width(self) -> int:
+        """Filterlets per run as they are packed; the ``pairs`` kernel makes its own runs of plain FWCS."""
+        return 1 if self.kernel == "pairs" else self.run_width
 
     def blocks(self, filters: int) -> int:
         """Blocks that ``filters`` filters are computed in; the last one overlaps where they do not divide."""

@@ -231,8 +231,11 @@ def _pairs(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g = view.geometry
     if view.element_type != "i8" or g.groups > 1 or g.f < 2 or g.kh * g.kw > 255:
         yield "plan names the pairs kernel, which takes i8, one group, two filters and at most 255 positions"
-    if plan.filters > 1 or plan.run_width > 1 or plan.dense or plan.skip_padding:
-        yield "plan names the pairs kernel, which takes filters and run_width of 1, and no dense or skip_padding"
+    if plan.filters > 1 or plan.run_width not in (1, g.kw) or plan.dense or plan.skip_padding:
+        yield (
+            f"plan names the pairs kernel, which takes filters of 1, a run_width of 1 or {g.kw}, and no dense or "
+            "skip_padding"
+        )
 
 
 def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
@@ -305,15 +308,15 @@ def _packed_counts(op: ir.Operation) -> Findings:
         yield f"positions has {len(view.positions)} entries for {runs} runs"
     elif runs and (view.positions.min() < 0 or view.positions.max() >= g.kh * g.kw):
         yield f"positions must be within 0 to {g.kh * g.kw - 1}, the positions of a {g.kh}x{g.kw} kernel"
-    elif (view.positions % g.kw + plan.run_width > g.kw).any():
-        yield f"a run of {plan.run_width} filterlets goes past the end of its kernel row of {g.kw}"
+    elif (view.positions % g.kw + plan.stored_width > g.kw).any():
+        yield f"a run of {plan.stored_width} filterlets goes past the end of its kernel row of {g.kw}"
     yield from _packed_length(g, plan, length)
     if not 0 <= view.kept <= view.total or view.total != g.f * g.kh * g.kw:
         yield f"kept = {view.kept} of total = {view.total} does not fit {g.f} filters of {g.kh}x{g.kw}"
 
 
 def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
-    exact = g.c if plan.kernel == "depthwise" else plan.filters * plan.run_width * g.group_channels
+    exact = g.c if plan.kernel == "depthwise" else plan.filters * plan.stored_width * g.group_channels
     if length != exact:
         yield f"values hold {length} weights per run; its filterlets have {exact}"
 

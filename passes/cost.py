@@ -199,28 +199,25 @@ class _Part:
 
 def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     """Those of tables of filters two by two, and of single ones."""
-    g, pairs = conv.geometry, Pairs.of(conv.kept)
-    some, both = pairs.kept.any(axis=1), pairs.kept.all(axis=1)
+    g, pairs = conv.geometry, Pairs.of(conv.kept, plan.run_width)
+    rows, both, first, second = pairs.parts.swapaxes(0, 1)
+    some = pairs.kept.any(axis=1)
 
-    def part(kept: np.ndarray) -> _Part:
-        """A convolution of the filters of all pairs."""
-        masks = kept.reshape(-1, g.kh, g.kw)
+    def table(first: np.ndarray, second: np.ndarray, filters: int, width: int) -> dict[str, int]:
+        """Of a convolution whose filters keep these positions in turn, [pairs, KH, KW]."""
+        masks = np.stack([first, second], axis=1).reshape(-1, g.kh, g.kw)
         weights = np.broadcast_to(conv.weights.dtype.type(0), (len(masks), *conv.weights.shape[1:]))
-        return _Part(replace(g, f=len(masks)), weights, masks, conv.element_type, conv.input_zero_point)
+        part = _Part(replace(g, f=len(masks)), weights, masks, conv.element_type, conv.input_zero_point)
+        return counts(part, replace(plan, kernel="table", filters=filters, run_width=width), isa)
 
-    of_two = replace(plan, kernel="table", filters=2)
-    together, alone = (
-        counts(part(np.stack([both, both], 1)), of_two, isa),
-        counts(part(pairs.kept & ~both[:, None]), replace(of_two, filters=1), isa),
-    )
-    all = counts(part(np.stack([some, some], 1)), of_two, isa)
-    blocks = all["block"]
-    constants = g.f - len(pairs.computed(np.flatnonzero(some.any(axis=1))))
+    parts = table(rows, rows, 2, plan.run_width), table(both, both, 2, 1), table(first, second, 1, 1)
+    all = table(some, some, 2, 1)
+    constants = g.f - len(pairs.computed(np.flatnonzero(some.any(axis=(1, 2)))))
     return all | {
-        **{name: together[name] + alone[name] for name in _OF_RUNS},
+        **{name: sum(part[name] for part in parts) for name in _OF_RUNS},
         "same_run": 0,
-        "own_block": blocks,
-        "pair_block": blocks,
+        "own_block": all["block"],
+        "pair_block": all["block"],
         "constant": all["pixel_block"] * constants,
     }
 
@@ -326,8 +323,7 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
         return int(weights + behind + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
     if plan.kernel == "pairs":
-        both, *alone = Pairs.of(conv.kept).counts.sum(axis=0).tolist()
-        return (2 * both + sum(alone)) * conv.geometry.c + 2 * (both + sum(alone))
+        return int(conv.kept.sum()) * conv.geometry.c + 2 * int(Pairs.of(conv.kept, plan.run_width).counts.sum())
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = len(_blocks(conv, plan).runs)
     if plan.kernel == "pixel_lanes":

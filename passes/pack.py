@@ -78,7 +78,7 @@ def _pack(conv: ConvView) -> None:
 
 
 def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    g, width = conv.geometry, plan.run_width
+    g, width = conv.geometry, plan.stored_width
     starts = np.array([plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))])
     filters = starts[:, None] + np.arange(plan.filters)  # [blocks, filters of a block]
     runs = cover(conv.kept[filters].any(axis=1) | bool(plan.dense), width)

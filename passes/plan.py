@@ -69,8 +69,8 @@ these more than this of the unpruned convolution's."""
 _REPEATED = 1 / 4
 """Share of the bytes of a layer's weights that parameters may take that are stored again."""
 
-_RESULT_CODE, _LIST_CODE = 70, 500
-"""Bytes of code that store a result, and that write a list of passes."""
+_RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 500, 300
+"""Bytes of code that store a result, that write a list of passes, and that multiply one more kind of runs."""
 
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel."""
@@ -161,10 +161,12 @@ def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
 
 
 def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
-    """Bytes, about, that other plans do without: parameters that are stored again, and code that writes lists of passes
-    or stores results where ``Isa.finish`` does not, which may."""
+    """Bytes, about, that other plans do without: parameters that are stored again, and code that writes lists of
+    passes, walks several kinds of runs, or stores results where ``Isa.finish`` does not, which may."""
     if plan.kernel == "input_stationary":
         return _LIST_CODE
+    if plan.kernel == "pairs":
+        return (2 + (plan.run_width > 1)) * _RUN_CODE
     repeated = repeated_bytes(conv, plan, isa)
     if plan.kernel != "table" or isa.finishes(plan.pixels, plan.filters) or not isa.finishes(isa.accumulators, 1):
         return repeated
@@ -207,8 +209,8 @@ def _pairs(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
     if not isa.pairs or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255:
         return
     for plan in tables:
-        single = plan.run_width == 1 and not (plan.joined or plan.dense or plan.skip_padding or plan.masked)
-        if single and plan.filters == 2:
+        plain = not (plan.joined or plan.dense or plan.skip_padding or plan.masked)
+        if plain and plan.filters == 2 and plan.run_width in (1, g.kw):
             yield replace(plan, kernel="pairs", filters=1)
 
 

@@ -33,6 +33,19 @@ Walk: TypeAlias = tuple[ir.Value, ir.Value, Sums]
 """Addresses of the next block's weights and offsets, and the sums of this one."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a run has weights of.
+
+    Attributes:
+        members: those of a block's filters.
+        width: neighbouring positions along kx.
+    """
+
+    members: Sequence[int]
+    width: int
+
+
 @dataclass
 class Cursor:
     """Addresses that move on from block of filters to block of filters."""
@@ -380,34 +393,34 @@ class FilterKernel(WindowKernel):
         walk: Walk,
         data: ir.Value,
         joined: ir.Value,
-        members: Sequence[int] | None = None,
+        run: Run | None = None,
     ) -> Walk:
         """``count`` runs that tables tell.
 
         Args:
             always: whether there always are any.
-            members: those of the block's filters that have weights in them; all by default.
+            run: what each is; as the plan says by default.
         """
         index = ir.MemRefType(self.offset_table.type).element_type
 
-        def run(
+        def step(
             left: ir.Value, weights: ir.Value, offsets: ir.Value, *sums: ir.Value
         ) -> tuple[ir.Value, list[ir.Value]]:
             offset = emit.load_from(offsets, index, index.width // 8)
             offset = arith.index_cast(ir.IndexType.get(), offset)
             starts = self._start(data, offset), self._start(joined, offset)
-            weights, totals = self._run(weights, *starts, sums, members=members)
+            weights, totals = self._run(weights, *starts, sums, run=run)
             left, more = emit.count_down(left)
             return more, [left, weights, emit.advance(offsets, 1, index), *totals]
 
         weights, offsets, sums = walk
         carried = [count, weights, offsets, *sums]
         if always:
-            carried = emit.repeat(carried, run)
+            carried = emit.repeat(carried, step)
         else:
             some = arith.cmpi(arith.CmpIPredicate.ne, count, emit.splat(0, emit.i32()))
             types = [value.type for value in carried]
-            carried = emit.either(some, types, lambda: emit.repeat(carried, run), lambda: carried)
+            carried = emit.either(some, types, lambda: emit.repeat(carried, step), lambda: carried)
         return carried[1], carried[2], carried[3:]
 
     def _skip_runs(self, cursor: Cursor, count: ir.Value) -> Cursor:
@@ -458,7 +471,7 @@ class FilterKernel(WindowKernel):
         joined: ir.Value,
         sums: Sums,
         behind: int = 0,
-        members: Sequence[int] | None = None,
+        run: Run | None = None,
     ) -> tuple[ir.Value, Sums]:
         """Multiplies one run with each pixel's window.
 
@@ -468,7 +481,7 @@ class FilterKernel(WindowKernel):
             joined: the same of its joined channels.
             sums: accumulators of each pixel of the first filter, then of the next.
             behind: bytes from the end of the run's weights to those of the next.
-            members: those of the block's filters that have weights in the run; all by default.
+            run: what it is; as the plan says by default.
 
         Returns:
             the address of the next run's weights, and the sums.

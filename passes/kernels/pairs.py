@@ -8,11 +8,8 @@ from functools import cached_property
 import numpy as np
 from iree.compiler import ir
 
-from dtmm_mlir.passes.kernels.filters import BYTE, Cursor, Walk, bits
+from dtmm_mlir.passes.kernels.filters import BYTE, Cursor, Run, Walk, bits
 from dtmm_mlir.passes.kernels.table import TableKernel
-
-_MEMBERS = ((0, 1), (0,), (1,))
-"""Who has weights in the first runs of a block, in those behind them, and in the last."""
 
 
 @dataclass(frozen=True)
@@ -25,32 +22,49 @@ class Pairs:
     Attributes:
         odd: 1 where the first pair is one filter only, or 0.
         starts: [pairs] int: the first filters.
-        kept: [pairs, 2, KH * KW] bool: which positions they keep.
+        kept: [pairs, 2, KH, KW] bool: which positions they keep.
+        width: KW where rows of the kernel that both keep wholly are runs, else 1.
     """
 
     odd: int
     starts: np.ndarray
     kept: np.ndarray
+    width: int
 
     @staticmethod
-    def of(kept: np.ndarray) -> Pairs:
+    def of(kept: np.ndarray, width: int) -> Pairs:
         """Of [F, KH, KW] bool, F at least 2."""
         filters, odd = len(kept), len(kept) % 2
         starts = np.array([filters - 2] * odd + [*range(0, filters - 1, 2)])
-        pairs = kept.reshape(filters, -1)[np.add.outer(starts, np.arange(2))]
+        pairs = kept[np.add.outer(starts, np.arange(2))]
         pairs[:odd, 0] = False
-        return Pairs(odd, starts, pairs)
+        return Pairs(odd, starts, pairs, width)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """What the runs of a block are, of each of its parts."""
+        return Run((0, 1), self.width), Run((0, 1), 1), Run((0,), 1), Run((1,), 1)
 
     @property
     def parts(self) -> np.ndarray:
-        """[pairs, 3, KH * KW] bool: the positions that both keep, that only the first and only the second keeps."""
+        """[pairs, parts, KH, KW] bool: the positions of rows that both keep wholly, of the others that both keep, and
+        of those that only the first and only the second keeps."""
         first, second = self.kept[:, 0], self.kept[:, 1]
-        return np.stack([first & second, first & ~second, second & ~first], axis=1)
+        both = first & second
+        rows = both & both.all(axis=2, keepdims=True) & (self.width > 1)
+        return np.stack([rows, both & ~rows, first & ~second, second & ~first], axis=1)
+
+    @property
+    def begins(self) -> np.ndarray:
+        """[pairs, parts, KH * KW] bool: where the runs begin."""
+        begins = self.parts.copy()
+        begins[:, 0, :, 1:] = False
+        return begins.reshape(*begins.shape[:2], -1)
 
     @property
     def counts(self) -> np.ndarray:
-        """[pairs, 3] int: how many positions the parts have."""
-        return self.parts.sum(axis=2)
+        """[pairs, parts] int: how many runs the parts have."""
+        return self.begins.sum(axis=2)
 
     def computed(self, blocks: np.ndarray) -> np.ndarray:
         """The filters of some of the pairs, but for the one that is overwritten."""
@@ -58,7 +72,7 @@ class Pairs:
 
 
 class PairsKernel(TableKernel):
-    """Pair of filters after pair, each a walk over runs of one filterlet of both, of the first, and of the second."""
+    """Pair of filters after pair, each a walk over runs of both, then of the first, and of the second."""
 
     @property
     def filters(self) -> int:
@@ -66,7 +80,7 @@ class PairsKernel(TableKernel):
 
     @cached_property
     def _pairs(self) -> Pairs:
-        return Pairs.of(self._kept)
+        return Pairs.of(self._kept, self.plan.run_width)
 
     @cached_property
     def _kept(self) -> np.ndarray:
@@ -90,7 +104,7 @@ class PairsKernel(TableKernel):
 
     @cached_property
     def _blocks(self) -> np.ndarray:
-        some = np.flatnonzero(self._pairs.kept.any(axis=(1, 2)))
+        some = np.flatnonzero(self._pairs.kept.any(axis=(1, 2, 3)))
         return some if self._drops_constants else np.arange(len(self._pairs.starts))
 
     @property
@@ -103,21 +117,27 @@ class PairsKernel(TableKernel):
 
     @property
     def _run_words(self) -> np.ndarray:
-        """[computed blocks] int: a byte for the runs of both, of the first, and of the second."""
-        return self._pairs.counts[self._blocks] @ (1 << BYTE * np.arange(len(_MEMBERS)))
+        """[computed blocks] int: a byte for the runs of each part."""
+        counts = self._pairs.counts[self._blocks]
+        return counts @ (1 << BYTE * np.arange(counts.shape[1]))
 
     @property
     def values(self) -> np.ndarray:
         runs = [
-            self._in_order(self._dense[start + np.array(members)][:, part].transpose(1, 0, 2)[:, :, None])
-            for start, parts in zip(self._pairs.starts, self._pairs.parts, strict=True)
-            for members, part in zip(_MEMBERS, parts, strict=True)
+            self._in_order(self._weights(start, run, np.flatnonzero(begins)))
+            for start, parts in zip(self._pairs.starts, self._pairs.begins, strict=True)
+            for run, begins in zip(self._pairs.runs, parts, strict=True)
         ]
         return np.concatenate([*(run.reshape(-1) for run in runs), np.zeros(self._lanes, self.dtype)])
 
+    def _weights(self, start: int, run: Run, begins: np.ndarray) -> np.ndarray:
+        """[runs, filters, positions, channels] of a pair."""
+        filters = self._dense[start + np.array(run.members)]
+        return filters[:, np.add.outer(begins, np.arange(run.width))].transpose(1, 0, 2, 3)
+
     @property
     def offsets(self) -> np.ndarray:
-        return self._offsets_of(np.nonzero(self._pairs.parts)[2])
+        return self._offsets_of(np.nonzero(self._pairs.begins)[2])
 
     @property
     def _stored(self) -> int:
@@ -140,9 +160,9 @@ class PairsKernel(TableKernel):
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         word = self._parameter(cursor.parameters, 0, 3)
         walk: Walk = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
-        for part, members in enumerate(_MEMBERS):
+        for part, run in enumerate(self._pairs.runs):
             counts = self._pairs.counts[self._blocks, part]
             if counts.any():
                 count = bits(word, part * BYTE, BYTE)
-                walk = self._walk(count, bool(counts.all()), walk, data, joined, members)
+                walk = self._walk(count, bool(counts.all()), walk, data, joined, run)
         return walk

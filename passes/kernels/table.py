@@ -10,7 +10,7 @@ import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.filters import FilterKernel, Sums
+from dtmm_mlir.passes.kernels.filters import FilterKernel, Run, Sums
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
@@ -111,17 +111,17 @@ class TableKernel(FilterKernel):
         joined: ir.Value,
         sums: Sums,
         behind: int = 0,
-        members: Sequence[int] | None = None,
+        run: Run | None = None,
     ) -> tuple[ir.Value, Sums]:
         g, lanes, step = self.geometry, self._lanes, self.layout.strides[1]
         pixels = range(len(sums) // self.filters)
-        members = range(self.filters) if members is None else members
+        run = run or Run(range(self.filters), self.plan.run_width)
         if self._vectors:
-            columns = [[p * step + k * g.dilations[1] for p in pixels] for k in range(self.plan.run_width)]
-            whole = Part(self._vectors, self._chunk, self.layout.pixel, columns, members)
+            columns = [[p * step + k * g.dilations[1] for p in pixels] for k in range(run.width)]
+            whole = Part(self._vectors, self._chunk, self.layout.pixel, columns, run.members)
             weights, sums = self._multiply(whole, weights, data, sums, 0 if self._joined_vectors else behind)
         if self._joined_vectors:
-            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * step for p in pixels]], members)
+            rest = Part(self._joined_vectors, lanes, self.plan.joined, [[p * step for p in pixels]], run.members)
             weights, sums = self._multiply(rest, weights, joined, sums, behind)
         return weights, sums
 

@@ -82,7 +82,7 @@ CONV_ERRORS = [
         'filters = 2 : i64, kernel = "input_stationary"',
         "takes filters and run_width",
     ),
-    ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "pairs"', "takes filters and run_width of 1"),
+    ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "pairs"', "which takes filters of 1, a"),
     ('kernel = "table"', 'kernel = "pairs", skip_padding = 1 : i64', "and no dense or skip_padding"),
     ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
     ('kernel = "table"', 'kernel = "input_stationary", unrolled = 12 : i64', "unrolled = 12 must be a power of two"),

@@ -375,6 +375,14 @@ _PAIRS = [
             (4, 8, 5, 3, 1, 0.0, "double"),
         ]
     )
+] + [
+    Case(geometry(8, 9, c, f, k, strides=(s, s), dilations=(d, d)), kept, seed=c, plan=Plan("pairs", pixels, 1, k, 3))
+    for pixels, c, f, k, s, d, kept in [
+        (4, 16, 7, 3, 1, 1, 0.9),
+        (2, 9, 6, 3, 2, 1, 0.8),
+        (3, 22, 4, 2, 1, 2, 1.0),  # nothing but whole rows
+        (4, 12, 8, 5, 1, 1, 0.3),  # no row that both keep wholly
+    ]
 ]
 
 OF_TARGET: dict[str, list[Case]] = {

@@ -62,7 +62,7 @@ def test_pairs_kernel_takes_what_was_predicted(name: str) -> None:
     board = get_target(name).board
     if board is None or shutil.which(board.qemu) is None:
         pytest.skip("needs QEMU for this target")
-    plans = [Plan("pairs", pixels, 1, 1, 4, unrolled=8) for pixels in (2, 4)]
+    plans = [Plan("pairs", pixels, 1, width, 4, unrolled=8) for pixels, width in ((2, 1), (4, 1), (4, 3))]
     shapes = [(24, 0.2), (40, 0.5), (33, 0.9)]
     check([Case(geometry(8, 8, c, 9), kept, plan=plan) for plan in plans for c, kept in shapes], name)
 
