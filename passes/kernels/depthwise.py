@@ -161,7 +161,9 @@ class DepthwiseKernel(WindowKernel):
     def _sums_of_channel(self, channel: Index, pixels: int, start: Index) -> list[ir.Value]:
         weights = emit.pointer(self.weights, emit.mul(channel, len(self.conv.positions)))
         data, zeros = emit.pointer(self.data, start), [emit.splat(0, emit.i32())] * pixels
-        totals = self.isa.multiply_channel(self._inputs, self._step, weights, data, zeros)
+        _, first = np.unique(self.conv.positions // self.geometry.kw, return_index=True)
+        rows = [row.tolist() for row in np.split(np.array(self._inputs), first[1:])]
+        totals = self.isa.multiply_channel(rows, self._step, weights, data, zeros)
         return [emit.from_lanes([total]) for total in totals]
 
     def _add_products(self, run: Index, channel: Index, start: Index, sums: Sequence[ir.Value]) -> list[ir.Value]:

@@ -14,6 +14,7 @@ from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Prepared
 from dtmm_mlir.passes.kernels.products import Product, Vectors
 from dtmm_mlir.passes.kernels.scalar import Scalar
+from dtmm_mlir.passes.kernels.scalar_assembly import THUMB2
 
 
 class Dsp(Scalar):
@@ -24,6 +25,8 @@ class Dsp(Scalar):
     """
 
     accumulators = len(SUMS)
+    channel_core = THUMB2
+    channel_positions = 64
 
     def begin(self) -> None:
         emit.only_on_arm()

@@ -341,12 +341,12 @@ class Isa:
         return vector.ReductionOp(element, vector.CombiningKind.ADD, sums).result
 
     def multiply_channel(
-        self, inputs: Sequence[int], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
+        self, rows: Sequence[Sequence[int]], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
     ) -> list[ir.Value]:
         """The sums of one channel of a depthwise convolution at neighbouring pixels.
 
         Args:
-            inputs: of each kernel position, bytes from ``data`` to the first pixel's input.
+            rows: of each kernel position, by row of the kernel, bytes from ``data`` to the first pixel's input.
             step: bytes from pixel to pixel of the inputs.
             weights: address of one i8 for each position.
             data: address of i8.

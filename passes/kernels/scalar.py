@@ -12,7 +12,7 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization
 from dtmm_mlir.passes.kernels.products import Product, Vectors
-from dtmm_mlir.passes.kernels.scalar_assembly import Core, assembly
+from dtmm_mlir.passes.kernels.scalar_assembly import Core, assembly, channel
 
 
 class Scalar(Isa):
@@ -20,6 +20,8 @@ class Scalar(Isa):
 
     core: Core | None = None
     """The instructions of int8 products; LLVM's where there is none."""
+    channel_core: Core | None = None
+    """Those of products of single channels, where LLVM is short of registers."""
     scalar_sums = True
     pairs = True
     short_of_flash = True
@@ -108,6 +110,17 @@ class Scalar(Isa):
         held = [(register, address.type, address) for register, address in addresses]
         end, _, *results = emit.assembly(assembly(core, products, length), [*held, *totals], core.changed)
         return end, results
+
+    def multiply_channel(
+        self, rows: Sequence[Sequence[int]], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        core = self.channel_core
+        assert core
+        totals = [(register, emit.i32(), total) for register, total in zip(core.sums, sums, strict=False)]
+        held = [(register, a.type, a) for register, a in ((core.weights, weights), (core.data, data))]
+        lines, changed = channel(core, rows, len(sums), step), core.for_sums(len(sums)).changed
+        _, _, *results = emit.assembly(lines, [*held, *totals], changed)
+        return results
 
     def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
         real = isinstance(sums.type, ir.F32Type)

@@ -7,9 +7,9 @@ loads everything early and spills what does not fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dtmm_mlir.passes.kernels.products import Product, tiles
+from dtmm_mlir.passes.kernels.products import Product, Tile, tiles
 
 _LANES = 4
 """Weights of a vector."""
@@ -41,6 +41,10 @@ class Core:
     load: str
     near: str
     far: tuple[str, ...]
+
+    def for_sums(self, count: int) -> Core:
+        """Registers of other sums hold further weights, up to four in all."""
+        return replace(self, sums=self.sums[:count], filters=(*self.filters, *self.sums[count:])[:_LANES])
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -102,6 +106,29 @@ def assembly(core: Core, products: Sequence[Product], length: int) -> list[str]:
 
     ``core.weights`` moves by ``length`` bytes, ``core.data`` anywhere.
     """
+    return _multiply(core, tiles(products, len(core.filters)), length, _LANES)
+
+
+def channel(core: Core, rows: Sequence[Sequence[int]], pixels: int, step: int) -> list[str]:
+    """The same of one channel: a weight for each position, and inputs at neighbouring pixels.
+
+    ``core.weights`` stays where it is. Registers of sums that are not needed hold weights.
+
+    Args:
+        rows: of each position, by row of the kernel, bytes from the first pixel's input to the one it multiplies.
+        step: bytes from pixel to pixel.
+    """
+    core, parts, number = core.for_sums(pixels), list[Tile](), 0
+    for row in rows:
+        for first in range(0, len(row), len(core.filters)):
+            some = row[first : first + len(core.filters)]
+            parts.append({number + i: {at + p * step: p for p in range(pixels)} for i, at in enumerate(some)})
+            number += len(some)
+    return _multiply(core, parts, 0, 1)
+
+
+def _multiply(core: Core, parts: Sequence[Tile], length: int, lanes: int) -> list[str]:
+    """The products of vectors of ``lanes`` weights, part by part."""
     lines, base = list[str](), {core.weights: 0, core.data: 0}
 
     def load(target: str, address: str, at: int) -> None:
@@ -110,10 +137,10 @@ def assembly(core: Core, products: Sequence[Product], length: int) -> list[str]:
             base[address] = at
         lines.append(core.load.format(target=target, address=address, offset=at - base[address]))
 
-    for tile in tiles(products, len(core.filters)):
+    for tile in parts:
         registers = dict(zip(tile, core.filters, strict=False))
         inputs = sorted({at for sums in tile.values() for at in sums})
-        for lane in range(_LANES):
+        for lane in range(lanes):
             for weights, register in registers.items():
                 load(register, core.weights, weights + lane)
             for at in inputs:

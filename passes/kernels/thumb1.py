@@ -44,9 +44,9 @@ class Thumb1(Scalar):
         return emit.advance(weights.address, length), results
 
     def multiply_channel(
-        self, inputs: Sequence[int], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
+        self, rows: Sequence[Sequence[int]], step: int, weights: ir.Value, data: ir.Value, sums: Sequence[ir.Value]
     ) -> list[ir.Value]:
-        lines = channel(inputs, len(sums), step)
+        lines = channel([at for row in rows for at in row], len(sums), step)
         totals = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=False)]
         held = [(CHANNEL_WEIGHTS, weights)]
         changed = [register for register in CHANGED if register != CHANNEL_WEIGHTS]

@@ -10,7 +10,8 @@ from dtmm_mlir.passes.kernels.scalar_assembly import THUMB2
 class Thumb2(Scalar):
     """One instruction multiplies and adds."""
 
-    core = THUMB2
+    core = channel_core = THUMB2
+    channel_positions = 64
     accumulators = len(THUMB2.sums)
     turns_are_cheap = True
 

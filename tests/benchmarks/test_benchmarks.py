@@ -22,8 +22,9 @@ needs_cross_tools = pytest.mark.skipif(
 )
 
 
-def run(program: str, *arguments: str) -> str:
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{program}.py"), "--model", "single_conv", *arguments]
+def run(program: str, *arguments: str, model: bool = True) -> str:
+    only = ("--model", "single_conv") if model else ()
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{program}.py"), *only, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -65,6 +66,14 @@ def test_sweep(tmp_path: Path) -> None:
     assert half["macs"] * 2 == dense["macs"]
     assert half["cost"] < dense["cost"]
     assert "16x16x64" in (tmp_path / "sweep_cortex-m55.svg").read_text()
+
+
+@needs_cross_tools
+def test_depthwise(tmp_path: Path) -> None:
+    run("depthwise", "--target", "cortex-m55", "--json", str(tmp_path / "record.json"), model=False)
+    results = read(tmp_path / "record.json")
+    counts = {(r["size"], r["stride"]): r["per_result"]["cortex-m55"] for r in results}
+    assert 5 < counts[12, 1] < counts[12, 2] < 12
 
 
 def test_pruning_keeps_the_asked_share(monkeypatch: pytest.MonkeyPatch) -> None:
