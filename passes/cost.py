@@ -183,7 +183,8 @@ _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copi
 _BUFFER_ONLY = ("row", "copied", "copied_pixel", "moved")
 
 
-_OF_RUNS = ("data", "weights", "joined", "far", "mac", "own_run", "crowded_run")
+_OF_RUNS = ("data", "weights", "joined", "far", "mac", "crowded_run")
+"""What the runs of a block cost, whatever walks them."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     constants = g.f - len(pairs.computed(np.flatnonzero(some.any(axis=(1, 2)))))
     return all | {
         **{name: sum(part[name] for part in parts) for name in _OF_RUNS},
+        "own_run": sum(part["own_run"] + part["same_run"] for part in parts),
         "same_run": 0,
         "own_block": all["block"],
         "pair_block": all["block"],

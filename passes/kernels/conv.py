@@ -44,12 +44,13 @@ class ConvKernel:
     Its buffers, in the order of the dispatch's operands and results:
 
     - input: [N * H * W * C] i8 or f32
-    - values: [runs * length + padding], the runs' weights; the padding keeps the last vector inside
-    - offsets: [runs] i16 or i32, elements from a window's first pixel to each run
+    - values: [runs * length + padding], the runs' weights in the kernel's order; the padding keeps the last vector
+      inside
+    - offsets: [runs] i16 or i32, elements from a window's first pixel to each run; none where code knows them
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
-      bits. [4, F] for ``depthwise``, [blocks, filters of a block, 4] for ``table``, [filters, 4] for
-      ``pixel_lanes``, [filters, 3] for ``input_stationary``. In ``table`` and ``input_stationary``
-      [constant filters, 2] follow: their result, and how far the next one's is
+      bits. [4, F] for ``depthwise`` (on MVE see ``DepthwiseKernel.parameters``), [blocks, filters of a block, 4] for
+      ``table`` and ``pairs``, [filters, 4] for ``pixel_lanes``, [filters, 3] for ``input_stationary``. In all but
+      ``depthwise`` and ``pixel_lanes`` [constant filters, 2] follow: their result, and how far the next one's is
     - rows: [buffer_size] the row buffer or planes, where the kernel needs them: i8 or f32, or i8 widened
       (``Isa.row_bytes``); and what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32
@@ -135,6 +136,26 @@ class WindowKernel(ConvKernel):
     @property
     def buffer_size(self) -> int:
         return self.layout.size
+
+    @cached_property
+    def _dense(self) -> np.ndarray:
+        """[F, KH * KW, C]: the weights of plain FWCS, with zeros where they were pruned."""
+        g = self.geometry
+        weights = np.zeros((g.f, g.kh * g.kw, g.c), self.conv.values.dtype)
+        weights[self._filter_of_run, self.conv.positions] = self.conv.values
+        return weights
+
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        """[F, KH, KW] bool: which filterlets plain FWCS holds."""
+        g = self.geometry
+        kept = np.zeros((g.f, g.kh * g.kw), bool)
+        kept[self._filter_of_run, self.conv.positions] = True
+        return kept.reshape(g.f, g.kh, g.kw)
+
+    @property
+    def _filter_of_run(self) -> np.ndarray:
+        return np.repeat(np.arange(self.geometry.f), self.conv.counts)
 
     @property
     def _drops_constants(self) -> bool:

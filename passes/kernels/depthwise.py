@@ -64,7 +64,7 @@ class DepthwiseKernel(WindowKernel):
 
     @cached_property
     def _halves(self) -> int:
-        """Channels that ``Isa.multiply_channels`` computes, where it serves; else 0."""
+        """Channels that ``Isa.store_channels`` computes, where it serves; else 0."""
         lanes, some = self.isa.half_lanes, len(self.conv.positions) > 0
         usual = self.element == "i8" and self.rescale and is_far(self.rescale) and self.clamp in (None, (-128, 127))
         return lanes if usual and some and self._straight and lanes <= self.geometry.c else 0
@@ -122,7 +122,7 @@ class DepthwiseKernel(WindowKernel):
             channel = self._channel(v, self._halves)
             data = emit.pointer(self.data, emit.add(window.source, channel))
             output = emit.pointer(self.output, emit.add(target, channel))
-            return self.isa.multiply_channels(what, weights, parameters, data, output)
+            return self.isa.store_channels(what, weights, parameters, data, output)
 
         tables = [emit.pointer(self.weights), emit.pointer(self.parameter_table)]
         emit.loop(0, len(self._channels_of), vector, tables, unroll=False)

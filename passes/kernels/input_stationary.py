@@ -205,24 +205,13 @@ class InputStationaryKernel(WindowKernel):
         return self._schedule.passes
 
     @cached_property
-    def _dense(self) -> np.ndarray:
-        """[F, KH * KW, C]: the weights, with zeros where they were pruned."""
-        g = self.geometry
-        weights = np.zeros((g.f, g.kh * g.kw, g.c), np.int8)
-        weights[np.repeat(np.arange(g.f), self.conv.counts), self.conv.positions] = self.conv.values
-        return weights
-
-    @cached_property
-    def _kept(self) -> tuple[np.ndarray, np.ndarray]:
+    def _takes_part(self) -> tuple[np.ndarray, np.ndarray]:
         """[F, KH * KW] and [F, KH] bool: which filters take part at a position, and at any of a row."""
-        g = self.geometry
-        kept = np.zeros((g.f, g.kh * g.kw), bool)
-        kept[np.repeat(np.arange(g.f), self.conv.counts), self.conv.positions] = True
-        return kept, np.asarray(kept.reshape(g.f, g.kh, g.kw).any(axis=2))
+        return self._kept.reshape(self.geometry.f, -1), np.asarray(self._kept.any(axis=2))
 
     @cached_property
     def _counts(self) -> list[np.ndarray]:
-        return [kept.sum(axis=0) for kept in self._kept]
+        return [kept.sum(axis=0) for kept in self._takes_part]
 
     @cached_property
     def _places(self) -> list[list[int]]:
@@ -248,7 +237,7 @@ class InputStationaryKernel(WindowKernel):
     def _weights(self, joined: bool, place: int) -> np.ndarray:
         """[filters, channels] of those that take part at a position or row, filled up to whole vectors."""
         channels, width = self.geometry.c - self.plan.joined, self.geometry.kw
-        filters = np.flatnonzero(self._kept[joined][:, place])
+        filters = np.flatnonzero(self._takes_part[joined][:, place])
         if joined:
             rows = self._dense[filters, place * width : (place + 1) * width, channels:].reshape(len(filters), -1)
         else:
@@ -262,7 +251,7 @@ class InputStationaryKernel(WindowKernel):
         table = list[int]()
         for joined in (False, True):
             for place in self._places[joined]:
-                filters = np.flatnonzero(self._kept[joined][:, place])
+                filters = np.flatnonzero(self._takes_part[joined][:, place])
                 sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
                 offset = self.layout.offset(place * self.geometry.kw if joined else place)
                 table += [offset, len(filters), *sums.tolist()]
@@ -342,8 +331,8 @@ class InputStationaryKernel(WindowKernel):
         counts = [int(self._counts[which.joined][p]) for p in before]
         return self._lists_at[-1] + (words + self._passes.round_words(kind, counts)) * WORD
 
-    def _stretches(self, kind: Kind, zone: Zone | None = None) -> list[list[int]]:
-        """The places of a kind, in one zone or in any, whose entries in ``offsets`` are one behind the other."""
+    def _stretches(self, kind: Kind, zone: Zone) -> list[list[int]]:
+        """The places of a kind in one zone whose entries in ``offsets`` are one behind the other."""
         wanted, stretches = set(self._schedule.places(kind, zone).tolist()), list[list[int]]()
         before = False
         for place in self._places[kind.joined]:

@@ -120,7 +120,7 @@ class Isa:
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
     half_lanes = 0
-    """Channels that ``multiply_channels`` computes; 0 where there is none."""
+    """Channels that ``store_channels`` computes; 0 where there is none."""
     channel_positions = 0
     """Kernel positions that ``multiply_channel`` takes at most; 0 where there is none."""
     pixel_lanes = False
@@ -354,7 +354,7 @@ class Isa:
         """
         raise NotImplementedError
 
-    def multiply_channels(
+    def store_channels(
         self, what: Channels, weights: ir.Value, parameters: ir.Value, data: ir.Value, output: ir.Value
     ) -> tuple[ir.Value, ir.Value]:
         """Stores the results of some channels of a depthwise convolution.

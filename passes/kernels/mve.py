@@ -162,7 +162,7 @@ class Mve(Isa):
         following, behind, *_ = emit.assembly(how.assembly(), moving, clobbered, still)
         return following, behind
 
-    def multiply_channels(
+    def store_channels(
         self, what: Channels, weights: ir.Value, parameters: ir.Value, data: ir.Value, output: ir.Value
     ) -> tuple[ir.Value, ir.Value]:
         rounding = "rectified" if what.rescale.rounding == "double" and what.rectified else what.rescale.rounding

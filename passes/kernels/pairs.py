@@ -83,26 +83,6 @@ class PairsKernel(TableKernel):
         return Pairs.of(self._kept, self.plan.run_width)
 
     @cached_property
-    def _kept(self) -> np.ndarray:
-        """[F, KH, KW] bool."""
-        g = self.geometry
-        kept = np.zeros((g.f, g.kh * g.kw), bool)
-        kept[self._filter_of_run, self.conv.positions] = True
-        return kept.reshape(g.f, g.kh, g.kw)
-
-    @property
-    def _filter_of_run(self) -> np.ndarray:
-        return np.repeat(np.arange(self.geometry.f), self.conv.counts)
-
-    @cached_property
-    def _dense(self) -> np.ndarray:
-        """[F, KH * KW, C]: the weights, with zeros where they were pruned."""
-        g = self.geometry
-        weights = np.zeros((g.f, g.kh * g.kw, g.c), self.dtype)
-        weights[self._filter_of_run, self.conv.positions] = self.conv.values
-        return weights
-
-    @cached_property
     def _blocks(self) -> np.ndarray:
         some = np.flatnonzero(self._pairs.kept.any(axis=(1, 2, 3)))
         return some if self._drops_constants else np.arange(len(self._pairs.starts))
