@@ -299,6 +299,8 @@ class _Lowering:
         reader = DetailsReader(self._planning.target)
         for phase in OWN_PHASES[1 : OWN_PHASES.index(last) + 1]:
             self._progress(f"{phase} convolutions")
+            if phase == "capture":
+                self._run("filterlet-merge-tables")
             if phase == "pack":
                 reader.read_plans(self.module)
             self._run(f"filterlet-{phase}", options.get(phase, ""))

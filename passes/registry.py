@@ -13,6 +13,7 @@ _PACKAGE = "dtmm_mlir.passes"
 
 PASSES: Mapping[str, str] = {
     "filterlet-torch-to-tosa": "torch_to_tosa:TorchToTosa",
+    "filterlet-merge-tables": "merge_tables:MergeTables",
     "filterlet-capture": "capture:CaptureConv",
     "filterlet-plan": "plan:PlanKernels",
     "filterlet-pack": "pack:PackFilterlets",

@@ -84,7 +84,7 @@ def _capture(module: ir.Module, options: str) -> bool:
                 },
             )
             return False
-    run_pipeline(module, [make_step("filterlet-capture", options)])
+    run_pipeline(module, [make_step("filterlet-merge-tables"), make_step("filterlet-capture", options)])
     return True
 
 
