@@ -68,8 +68,12 @@ class Geometry:
 
     def rows_inside(self, ky: int) -> int:
         """Output rows whose window has its row ``ky`` inside the input, not in the padding."""
-        rows = np.arange(self.oh) * self.strides[0] - self.pads[0] + ky * self.dilations[0]
-        return int(((rows >= 0) & (rows < self.h)).sum())
+        return self._rows_inside[ky]
+
+    @cached_property
+    def _rows_inside(self) -> list[int]:
+        rows = np.arange(self.oh) * self.strides[0] - self.pads[0] + np.arange(self.kh)[:, None] * self.dilations[0]
+        return ((rows >= 0) & (rows < self.h)).sum(axis=1).tolist()
 
     @cached_property
     def padded_rows(self) -> frozenset[int]:
@@ -218,7 +222,7 @@ class _ConvView:
     def result_type(self) -> ir.RankedTensorType:
         return ir.RankedTensorType(self.op.result.type)
 
-    @property
+    @cached_property
     def element_type(self) -> str:
         """``i8`` or ``f32``: what the input and the weights are made of."""
         return str(ir.RankedTensorType(self.input.type).element_type)

@@ -156,8 +156,11 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
 def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether parameters may be stored again for each zone of output rows: they are few beside the weights, with which
     they take no more than the unpruned ones."""
-    repeated, stored = repeated_bytes(conv, plan, isa), stored_bytes(conv, plan, isa)
-    return repeated <= min(stored * _REPEATED, conv.weights.nbytes - stored) or not repeated
+    repeated = repeated_bytes(conv, plan, isa)
+    if not repeated:
+        return True
+    stored = stored_bytes(conv, plan, isa)
+    return repeated <= min(stored * _REPEATED, conv.weights.nbytes - stored)
 
 
 def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:

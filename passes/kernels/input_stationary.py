@@ -6,9 +6,9 @@ sums. The name is that of the dataflow in Eyeriss (Chen et al., ISCA 2016).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import groupby
 
 import numpy as np
@@ -70,6 +70,23 @@ class Zone:
     rows: tuple[tuple[int, int], ...]
 
 
+@lru_cache
+def _zones(g: Geometry, together: int) -> tuple[Zone, ...]:
+    """Those of blocks of so many output rows."""
+    zones = list[Zone]()
+    for start in range(0, g.oh, together):
+        rows = tuple(_rows_inside(g, start, together, ky) for ky in range(g.kh))
+        if not zones or rows != zones[-1].rows:
+            zones.append(Zone(start, rows))
+    return tuple(zones)
+
+
+def _rows_inside(g: Geometry, start: int, together: int, ky: int) -> tuple[int, int]:
+    top = (start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0]
+    inside = np.flatnonzero((top >= 0) & (top < g.h))
+    return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
+
+
 class Schedule:
     """Which passes a convolution takes, and in which order.
 
@@ -82,7 +99,8 @@ class Schedule:
 
     def __init__(self, g: Geometry, plan: Plan) -> None:
         self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
-        self.zones = list(self._zones())
+        everywhere = (Zone(0, ((0, plan.pixel_rows),) * g.kh),)
+        self.zones = _zones(g, plan.pixel_rows) if plan.skip_padding else everywhere
         ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
         ranges.sort(key=self._is_partial)
         self.kinds = [
@@ -112,23 +130,6 @@ class Schedule:
     def columns(self) -> int:
         """Pixels of one output row in a block."""
         return min(self.plan.pixels, self.geometry.ow)
-
-    def _zones(self) -> Iterator[Zone]:
-        g, together = self.geometry, self.plan.pixel_rows
-        before = None
-        for start in range(0, g.oh, together) if self.plan.skip_padding else (0,):
-            rows = tuple(self._inside(start, ky) for ky in range(g.kh))
-            if rows != before:
-                yield Zone(start, rows)
-            before = rows
-
-    def _inside(self, start: int, ky: int) -> tuple[int, int]:
-        g, together = self.geometry, self.plan.pixel_rows
-        if not self.plan.skip_padding:
-            return 0, together
-        top = (start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0]
-        inside = np.flatnonzero((top >= 0) & (top < g.h))
-        return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
 
     def _chains(self, kind: Kind) -> tuple[Chain, ...]:
         down, right = self.layout.strides
