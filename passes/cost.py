@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -245,7 +245,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
 
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    g, schedule, filters = conv.geometry, Schedule(conv.geometry, plan), counts_of(conv.kept)
+    g, schedule, filters = conv.geometry, Schedule.of(conv.geometry, plan), counts_of(conv.kept)
     computed = int(conv.kept.any(axis=(1, 2)).sum())
     per_row = -(-g.ow // plan.pixels)
     apart = plan.pixel_rows if plan.skip_padding and conv.input_zero_point else 0
@@ -269,19 +269,19 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
 
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
-    schedule = Schedule(conv.geometry, plan)
+    schedule = Schedule.of(conv.geometry, plan)
     sums = conv.geometry.f * stored_sums(schedule.columns * plan.pixel_rows)
     return sums + schedule.memory_words(counts_of(conv.kept)) * WORD
 
 
 def least_row_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes of the smallest row buffer of the ``input_stationary`` kernel."""
-    return Schedule(conv.geometry, replace(plan, rows=plan.pixel_rows)).layout.size
+    return Schedule.of(conv.geometry, replace(plan, rows=plan.pixel_rows)).layout.size
 
 
 def masked_runs(conv: Convolution, plan: Plan) -> int:
     """Different runs that the blocks have."""
-    return len(np.unique(_blocks(conv, plan).runs[:, 1:], axis=0))
+    return _blocks(conv, plan).different
 
 
 def _moves(isa: Isa, span: int) -> int:
@@ -290,12 +290,19 @@ def _moves(isa: Isa, span: int) -> int:
 
 
 def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:
-    g, bytes = conv.geometry, isa.row_bytes(conv.element_type)
-    slack = int(plan.joined > 0)  # how much does not matter here
-    layout = RowLayout.plan(g, whole, plan.joined, plan.rows, slack, same=bytes == conv.weights.itemsize)
+    bytes = isa.row_bytes(conv.element_type)
+    same = bytes == conv.weights.itemsize
+    return _copies(
+        conv.geometry, whole, plan.joined, plan.rows, same, isa.lanes(conv.element_type), isa.move_lanes(bytes)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _copies(g: Geometry, whole: int, joined: int, rows: int, same: bool, lanes: int, move_lanes: int) -> dict[str, int]:
+    slack = int(joined > 0)  # how much does not matter here
+    layout = RowLayout.plan(g, whole, joined, rows, slack, same)
     if layout.direct:
         return {"copied": 0, "copied_pixel": 0, "moved": 0}
-    lanes = isa.lanes(conv.element_type)
     overlap = max(layout.reach - layout.strides[0], 0) * layout.row
     down, right = layout.sampling
     pixels = g.n * -(-g.h // down) * -(-g.w // right)
@@ -304,7 +311,7 @@ def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int) -> dict[str
     return {
         "copied": pixels * g.c // lanes if contiguous else pixels * vectors,
         "copied_pixel": 0 if contiguous else pixels,
-        "moved": g.n * (-(-g.oh // layout.rows) - 1) * overlap // isa.move_lanes(bytes),
+        "moved": g.n * (-(-g.oh // layout.rows) - 1) * overlap // move_lanes,
     }
 
 
@@ -362,6 +369,11 @@ class _Blocks:
     computed: int
     same: bool
     constants: int
+
+    @cached_property
+    def different(self) -> int:
+        """How many runs are at different positions."""
+        return len(np.unique(self.runs[:, 1:], axis=0))
 
 
 def _blocks(conv: Convolution, plan: Plan) -> _Blocks:

@@ -6,7 +6,7 @@ sums. The name is that of the dataflow in Eyeriss (Chen et al., ISCA 2016).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import groupby
@@ -110,6 +110,15 @@ class Schedule:
             for vectors in self._parts(joined)
         ]
         self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
+        self._places = {
+            (kind, zone): self._places_in(kind, zone) for kind in self.kinds for zone in (*self.zones, None)
+        }
+
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def of(g: Geometry, plan: Plan) -> Schedule:
+        """Of one plan there is one, whatever the filterlets."""
+        return Schedule(g, plan)
 
     def _is_partial(self, rows: tuple[int, int]) -> bool:
         return rows != (0, self.plan.pixel_rows)
@@ -143,6 +152,9 @@ class Schedule:
 
     def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
         """Kernel positions, or rows, of a kind's passes, in one zone or in any."""
+        return self._places[kind, zone]
+
+    def _places_in(self, kind: Kind, zone: Zone | None) -> np.ndarray:
         zones = [zone] if zone else self.zones
         rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
         if kind.joined:
@@ -190,7 +202,7 @@ class InputStationaryKernel(WindowKernel):
     """
 
     def _layout(self) -> RowLayout:
-        self._schedule = Schedule(self.geometry, self.plan)
+        self._schedule = Schedule.of(self.geometry, self.plan)
         return self._schedule.layout
 
     @property
