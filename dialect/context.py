@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from iree.compiler import ir
+from iree.compiler.dialects._ods_common import _cext
 
+from dtmm_mlir.dialect import bindings
 from dtmm_mlir.dialect.irdl import load_irdl
 
 IRDL_FILE = Path(__file__).with_name("filterlet.irdl.mlir")
+
+_cext.globals.append_dialect_search_prefix(bindings.__name__)
 
 
 def create_context() -> ir.Context:

@@ -14,7 +14,7 @@ from iree.compiler.passmanager import PassManager
 
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import Pass
-from dtmm_mlir.passes.registry import PASSES, get_pass, pass_names
+from dtmm_mlir.passes.registry import PASSES, get_pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +120,7 @@ def verify(module: ir.Module) -> None:
         PassError: a filterlet op is inconsistent.
     """
     module.operation.verify()
-    if "filterlet-verify" in pass_names():
-        get_pass("filterlet-verify")()(module)
+    get_pass("filterlet-verify")()(module)
 
 
 def _parse_step(item: str, pipeline: str) -> Step:
@@ -143,7 +142,7 @@ def _parse_native(item: str, pipeline: str) -> NativePass:
             PassManager.parse(f"builtin.module({item})")
     except ValueError as error:
         reason = str(error).splitlines()[0].partition("error: ")[2] or str(error)
-        raise _error(pipeline, f"{reason}; this project's passes are {', '.join(pass_names())}") from None
+        raise _error(pipeline, f"{reason}; this project's passes are {', '.join(PASSES)}") from None
     return NativePass(item)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping
 
 from dtmm_mlir.errors import DtmmError
@@ -23,11 +22,6 @@ PASSES: Mapping[str, str] = {
 """``flag -> module:class`` below ``dtmm_mlir.passes``, in the order of the pipeline; loaded when asked for."""
 
 
-def pass_names() -> list[str]:
-    """The flags of all passes that are installed."""
-    return [name for name, entry in PASSES.items() if _is_installed(entry)]
-
-
 def get_pass(name: str) -> type[Pass]:
     """The class of the pass whose flag is ``name``.
 
@@ -35,11 +29,7 @@ def get_pass(name: str) -> type[Pass]:
         DtmmError: there is no such pass.
     """
     entry = PASSES.get(name)
-    if entry is None or not _is_installed(entry):
-        raise DtmmError(f"there is no pass '{name}'; this project's passes are {', '.join(pass_names())}.")
+    if entry is None:
+        raise DtmmError(f"there is no pass '{name}'; this project's passes are {', '.join(PASSES)}.")
     module, attribute = entry.split(":")
     return getattr(importlib.import_module(f"{_PACKAGE}.{module}"), attribute)
-
-
-def _is_installed(entry: str) -> bool:
-    return importlib.util.find_spec(f"{_PACKAGE}.{entry.split(':')[0]}") is not None

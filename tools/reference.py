@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from dtmm_mlir.passes.registry import get_pass, pass_names
+from dtmm_mlir.passes.registry import PASSES, get_pass
 
 ROOT = Path(__file__).parents[1]
 IRDL = ROOT / "dialect" / "filterlet.irdl.mlir"
@@ -39,7 +39,7 @@ def passes() -> str:
         "# Passes",
         "In the order in which the compiler runs them. The examples are those of the passes' tests.",
     ]
-    for name in pass_names():
+    for name in PASSES:
         kind = get_pass(name)
         sections += [f"## `{name}`", _prose(kind), *_options(kind), *_example(name)]
     return "\n\n".join(sections) + "\n"

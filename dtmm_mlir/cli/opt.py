@@ -21,7 +21,7 @@ from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.pipeline import Step, make_step, parse_pipeline, run_pipeline, verify
-from dtmm_mlir.passes.registry import pass_names
+from dtmm_mlir.passes.registry import PASSES
 
 _BYTECODE_MAGIC = b"ML\xefR"
 _SEPARATOR = re.compile(r"^// -----.*$", re.MULTILINE)
@@ -258,7 +258,7 @@ def _parse(chunk: Chunk, context: ir.Context) -> ir.Module:
 
 def _observers(options: Options) -> tuple:
     def report(when: str, step: Step, module: ir.Module) -> None:
-        label = f"{type(step).__name__} ({step.name})" if step.name in pass_names() else step.name
+        label = f"{type(step).__name__} ({step.name})" if step.name in PASSES else step.name
         print(f"// -----// IR Dump {when} {label} //----- //\n{_text(module, options)}", file=sys.stderr)
 
     return (

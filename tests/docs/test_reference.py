@@ -15,7 +15,7 @@ import pytest
 from dtmm_mlir.cli.main import command
 from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.dialect.ops import ADD, AVG_POOL, CONV, MAX_POOL, PACKED_CONV
-from dtmm_mlir.passes.registry import get_pass, pass_names
+from dtmm_mlir.passes.registry import PASSES, get_pass
 from dtmm_mlir.targets import TARGETS
 from tests.docs.test_code_blocks import PAGES
 from tools import reference, tutorial
@@ -26,7 +26,7 @@ SOURCES = [path for folder in ("dtmm_mlir", "dialect", "passes", "tools") for pa
 
 def test_passes_are_all_there() -> None:
     page = reference.passes()
-    for name in pass_names():
+    for name in PASSES:
         assert f"## `{name}`" in page
         assert get_pass(name).__doc__
     assert "| `optimize` | balanced, speed, size |" in page

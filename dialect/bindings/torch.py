@@ -1,0 +1,1 @@
+"""The torch dialect: what ``torch_to_tosa`` reads."""
