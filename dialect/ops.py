@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -141,6 +142,36 @@ class Rescale:
             ir.StringAttr(entries["rounding"]).value,  # type: ignore[arg-type]
         )
 
+    def of(self, filters: np.ndarray) -> Rescale:
+        """That of some filters, by their numbers."""
+        return replace(self, multiplier=self.multiplier[filters], shift=self.shift[filters])
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Filters and input channels that a convolution had in the model and nothing depends on.
+
+    Attributes:
+        filters, channels: their numbers in the model, ascending.
+    """
+
+    filters: tuple[int, ...] = ()
+    channels: tuple[int, ...] = ()
+
+    def with_more(self, filters: Sequence[int], channels: Sequence[int]) -> Removed:
+        """With those, too, that have these numbers in what is left."""
+        return Removed(_with_more(self.filters, filters), _with_more(self.channels, channels))
+
+    def attribute(self) -> ir.DictAttr:
+        """The dictionary attribute that ``read`` reads."""
+        return ir.DictAttr.get({name: ir.DenseI64ArrayAttr.get(numbers) for name, numbers in vars(self).items()})
+
+    @staticmethod
+    def read(attribute: ir.Attribute) -> Removed:
+        """The record behind a ``removed`` attribute."""
+        entries = ir.DictAttr(attribute)
+        return Removed(*(tuple(ir.DenseI64ArrayAttr(entries[name])) for name in ("filters", "channels")))
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -200,6 +231,11 @@ def read_clamp(attribute: ir.Attribute) -> Clamp | None:
     return (low.value, high.value)
 
 
+def _with_more(removed: tuple[int, ...], more: Sequence[int]) -> tuple[int, ...]:
+    left = np.setdiff1d(np.arange(len(removed) + max(more, default=0) + 1), removed)
+    return tuple(sorted((*removed, *left[list(more)].tolist())))
+
+
 def _ints(op: ir.Operation, name: str) -> tuple[int, ...]:
     return tuple(ir.DenseI64ArrayAttr(op.attributes[name]))
 
@@ -243,6 +279,23 @@ class _ConvView:
     @property
     def clamp(self) -> Clamp | None:
         return read_clamp(self.op.attributes["clamp"])
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Its shape."""
+        raise NotImplementedError
+
+    @property
+    def removed(self) -> Removed:
+        """What it lost of what it had in the model."""
+        return Removed.read(self.op.attributes["removed"]) if "removed" in self.op.attributes else Removed()
+
+    @property
+    def model_geometry(self) -> Geometry:
+        """Its shape in the model."""
+        g, removed = self.geometry, self.removed
+        c, f = g.c + len(removed.channels), g.f + len(removed.filters)
+        return replace(g, c=c, f=f, groups=c if g.is_depthwise else g.groups)
 
     def _geometry(self, f: int, kh: int, kw: int) -> Geometry:
         n, h, w, c = _shape(self.input)

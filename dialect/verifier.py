@@ -172,6 +172,22 @@ def _clamp(op: ir.Operation) -> Findings:
         yield f"clamp's min {bounds[0].value} is greater than its max {bounds[1].value}"
 
 
+def _removed(op: ir.Operation) -> Findings:
+    if "removed" not in op.attributes:
+        return
+    attribute = op.attributes["removed"]
+    entries = {n.name: n.attr for n in ir.DictAttr(attribute)} if isinstance(attribute, ir.DictAttr) else {}
+    arrays = {name: array for name, array in entries.items() if isinstance(array, ir.DenseI64ArrayAttr)}
+    if set(entries) != {"filters", "channels"} or arrays.keys() != entries.keys():
+        yield f"removed must have the entries filters and channels, which are array<i64>, not {attribute}"
+        return
+    g = _view(op).model_geometry
+    for name, count in (("filters", g.f), ("channels", g.c)):
+        numbers = list(arrays[name])
+        if numbers != sorted(set(numbers) & set(range(count))):
+            yield f"removed's {name} must be ascending numbers of {count} {name}, not {numbers}"
+
+
 def _plan(op: ir.Operation) -> Findings:
     if "plan" not in op.attributes:
         return
@@ -391,10 +407,11 @@ def _element(value: ir.Value) -> str:
 
 
 _CONV_RULES: tuple[Rule, ...] = (
-    _types, _attributes, _conv_weights, _constants, _element_types, _shapes, _rescale, _clamp, _plan,
+    _types, _attributes, _conv_weights, _constants, _element_types, _shapes, _rescale, _clamp, _removed, _plan,
 )  # fmt: skip
 _PACKED_RULES: tuple[Rule, ...] = (
-    _types, _attributes, _packed_operands, _constants, _element_types, _shapes, _rescale, _clamp, _plan, _packed_counts,
+    _types, _attributes, _packed_operands, _constants, _element_types, _shapes, _rescale, _clamp, _removed, _plan,
+    _packed_counts,
 )  # fmt: skip
 _RULES: Mapping[str, tuple[Rule, ...]] = {
     CONV: _CONV_RULES,

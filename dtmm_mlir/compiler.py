@@ -301,11 +301,14 @@ class _Lowering:
             self._progress(f"{phase} convolutions")
             if phase == "capture":
                 self._run("filterlet-merge-tables")
+            if phase == "plan":
+                reader.read_patterns(self.module)
+                self._run("filterlet-remove-channels")
             if phase == "pack":
                 reader.read_plans(self.module)
             self._run(f"filterlet-{phase}", options.get(phase, ""))
             if phase == "pack":
-                self.layers = layer_table(self.module)
+                self.layers = layer_table(self.module, reader.patterns)
             if phase == "lower":
                 self.details = reader.read_dispatches(self.module)
             self._dump(phase)

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.deploy.tools import program_version
@@ -104,9 +105,14 @@ def file_checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def layer_table(module: ir.Module) -> list[dict[str, Any]]:
-    """One entry per ``filterlet.packed_conv_2d``, as in the manifest; call it between pack and lower."""
-    return [_layer(PackedConvView(op)) for op in walk(module, PACKED_CONV)]
+def layer_table(module: ir.Module, patterns: list[np.ndarray]) -> list[dict[str, Any]]:
+    """One entry per ``filterlet.packed_conv_2d``, as in the manifest; call it between pack and lower.
+
+    Args:
+        patterns: of each, [F, KH, KW] bool: which filterlets survived pruning in the model.
+    """
+    convs = [PackedConvView(op) for op in walk(module, PACKED_CONV)]
+    return [_layer(conv, kept) for conv, kept in zip(convs, patterns, strict=True)]
 
 
 def shape_entry(g: Geometry) -> dict[str, Any]:
@@ -129,10 +135,9 @@ def tool_versions(*programs: str) -> dict[str, str]:
     return versions | {name: program_version(name) or "unknown" for name in programs}
 
 
-def _layer(conv: PackedConvView) -> dict[str, Any]:
-    g = conv.geometry
-    positions = g.n * g.oh * g.ow
-    dense = positions * g.f * g.kh * g.kw * g.group_channels
+def _layer(conv: PackedConvView, kept: np.ndarray) -> dict[str, Any]:
+    g = conv.model_geometry
+    macs = g.n * g.oh * g.ow * g.group_channels
     plan = asdict(Plan.read(conv.op.attributes["plan"]))
     location = location_text(conv.op.location)
     return {
@@ -141,10 +146,12 @@ def _layer(conv: PackedConvView) -> dict[str, Any]:
         "kind": _kind(conv),
         "dtype": _DTYPES[conv.element_type],
         **shape_entry(g),
-        "kept_filterlets": conv.kept,
-        "total_filterlets": conv.total,
-        "kept_macs": positions * conv.kept * g.group_channels,
-        "dense_macs": dense,
+        "kept_filterlets": int(kept.sum()),
+        "total_filterlets": kept.size,
+        "kept_macs": macs * int(kept.sum()),
+        "dense_macs": macs * kept.size,
+        "removed_filters": list(conv.removed.filters),
+        "removed_channels": list(conv.removed.channels),
         "plan": plan,
     }
 

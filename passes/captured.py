@@ -47,8 +47,9 @@ class Conv:
     @property
     def geometry(self) -> Geometry:
         """Its shape."""
-        f, kh, kw, _ = self.weights.shape
-        n, h, w, c = ir.RankedTensorType(self.input.type).shape
+        f, kh, kw, channels = self.weights.shape
+        n, h, w, _ = ir.RankedTensorType(self.input.type).shape
+        c = channels * self.groups
         return Geometry(n, h, w, c, f, kh, kw, self.strides, self.dilations, self.pads, self.groups)
 
     @cached_property

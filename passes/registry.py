@@ -14,6 +14,7 @@ PASSES: Mapping[str, str] = {
     "filterlet-torch-to-tosa": "torch_to_tosa:TorchToTosa",
     "filterlet-merge-tables": "merge_tables:MergeTables",
     "filterlet-capture": "capture:CaptureConv",
+    "filterlet-remove-channels": "remove_channels:RemoveChannels",
     "filterlet-plan": "plan:PlanKernels",
     "filterlet-pack": "pack:PackFilterlets",
     "filterlet-lower": "lower:LowerToStream",

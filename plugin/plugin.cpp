@@ -18,9 +18,9 @@ namespace {
 constexpr std::string_view kName = "dtmm_mlir";
 constexpr std::string_view kDialect = "filterlet.";
 // The passes of dtmm-mlir by name; the first, run by default, is all the others in turn.
-constexpr const char *kPasses[] = {"filterlet-compile", "filterlet-torch-to-tosa", "filterlet-merge-tables",
-                                   "filterlet-capture", "filterlet-plan",          "filterlet-pack",
-                                   "filterlet-lower",   "filterlet-verify"};
+constexpr const char *kPasses[] = {"filterlet-compile", "filterlet-torch-to-tosa",   "filterlet-merge-tables",
+                                   "filterlet-capture", "filterlet-remove-channels", "filterlet-plan",
+                                   "filterlet-pack",    "filterlet-lower",           "filterlet-verify"};
 constexpr const char *kPythonVariable = "DTMM_MLIR_PYTHON";
 constexpr const char *kTimeoutVariable = "DTMM_MLIR_TIMEOUT";
 constexpr long kTimeoutSeconds = 600;

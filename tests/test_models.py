@@ -113,6 +113,16 @@ def test_manifest_lists_kept_filterlets() -> None:
     assert len(counts) == 13
 
 
+def test_manifest_lists_removed_channels() -> None:
+    """The second layer of VGG-11 has no weights for five channels; the manifest describes the model's layers."""
+    first, second, *others = dtmm_mlir.compile(MODELS / "vgg11_cifar10.tflite", target="host").manifest["layers"]
+    assert first["removed_filters"] == second["removed_channels"] == [4, 6, 22, 26, 27]
+    assert first["removed_channels"] == second["removed_filters"] == []
+    assert (first["kept_filterlets"], first["total_filterlets"]) == (252, 252)
+    assert first["output_shape"] == second["input_shape"] == [1, 32, 32, 28]
+    assert not any(layer["removed_filters"] or layer["removed_channels"] for layer in others)
+
+
 def multiplying_code(library: Path) -> dict[str, list[str]]:
     """The listing of each of our kernels from its first ``vmladava`` or ``vmladav`` to its last one."""
     command = ["arm-none-eabi-objdump", "-d", "-m", "armv8.1-m.main", library]

@@ -92,8 +92,9 @@ def command(
     Passes are named in --pass-pipeline or given as flags of their own, in order:
     --filterlet-capture --filterlet-plan=target=cortex-m55 --canonicalize. The IR goes to stdout, all else to stderr.
 
-    This project's passes are filterlet-torch-to-tosa, filterlet-merge-tables, filterlet-capture, filterlet-plan,
-    filterlet-pack, filterlet-lower and filterlet-verify; all others are IREE's.
+    This project's passes are filterlet-torch-to-tosa, filterlet-merge-tables, filterlet-capture,
+    filterlet-remove-channels, filterlet-plan, filterlet-pack, filterlet-lower and filterlet-verify; all others are
+    IREE's.
     """
     steps: list[Step] = [make_step(name, text) for name, text in context.obj]
     if pass_pipeline is not None:

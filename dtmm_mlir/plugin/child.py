@@ -44,7 +44,8 @@ def lower(module: ir.Module, options: Options) -> bool:
         return False
     _reject_constant_inputs(module, target)
     planning = f'target={target.name} optimize={options.optimize} plans="{options.plans}"'
-    run_pipeline(module, [make_step("filterlet-plan", planning), make_step("filterlet-pack")])
+    steps = (("filterlet-remove-channels", ""), ("filterlet-plan", planning), ("filterlet-pack", ""))
+    run_pipeline(module, [make_step(*step) for step in steps])
     for op in walk(module, PACKED_CONV):
         kept, total, plan = (op.attributes[name] for name in ("kept", "total", "plan"))
         remark(op, f"{kept.value} of {total.value} filterlets are kept; kernel for {target.name}: {plan}")

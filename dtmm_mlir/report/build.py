@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dtmm_mlir.artifact import Artifact, load
-from dtmm_mlir.dialect.ops import Geometry
+from dtmm_mlir.dialect.ops import Geometry, Removed
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.manifest import tool_versions
@@ -181,6 +181,7 @@ def _convolution(layer: dict[str, Any], details: LayerDetails) -> Convolution:
         kept=details.kept,
         kept_macs=layer["kept_macs"],
         dense_macs=layer["dense_macs"],
+        removed=Removed(tuple(layer["removed_filters"]), tuple(layer["removed_channels"])),
         plan=Plan.of(layer["plan"]),
         predicted=details.predicted,
         weight_bytes=details.weight_bytes,

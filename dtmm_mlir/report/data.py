@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from dtmm_mlir.dialect.ops import Geometry
+from dtmm_mlir.dialect.ops import Geometry, Removed
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.manifest import shape_entry
 from dtmm_mlir.report.details import pattern
@@ -27,9 +27,10 @@ class Convolution:
     Attributes:
         kind: ``conv_2d``, ``depthwise_conv_2d`` or ``linear``.
         dtype: of input and weights, numpy's name.
-        geometry: its shape.
-        kept: [F, KH, KW] bool, which filterlets survived pruning.
+        geometry: its shape in the model.
+        kept: [F, KH, KW] bool, which filterlets survived pruning in the model.
         kept_macs, dense_macs: multiply-accumulates of one inference, of the kept filterlets and of all.
+        removed: filters and channels that nothing depends on, and that are not computed.
         plan: its kernel.
         predicted: instructions by the cost model; ``None`` where it does not know the kernel.
         weight_bytes, index_bytes, parameter_bytes: flash of its constants; layers may share equal ones.
@@ -41,6 +42,7 @@ class Convolution:
     kept: np.ndarray
     kept_macs: int
     dense_macs: int
+    removed: Removed
     plan: Plan
     predicted: int | None
     weight_bytes: int
@@ -52,14 +54,29 @@ class Convolution:
         return int(self.kept.sum())
 
     @property
+    def computed(self) -> tuple[Geometry, np.ndarray]:
+        """Shape and pattern without what is removed."""
+        geometry, (filters, channels) = self.geometry, map(list, (self.removed.filters, self.removed.channels))
+        kept = np.delete(self.kept, filters, axis=0)
+        c = geometry.c - len(channels)
+        groups = c if geometry.is_depthwise else geometry.groups
+        return replace(geometry, c=c, f=len(kept), groups=groups), kept
+
+    @property
     def constant_bytes(self) -> int:
         """Weights, indices and parameters."""
         return self.weight_bytes + self.index_bytes + self.parameter_bytes
 
     @property
+    def kept_text(self) -> str:
+        """``29 of 288``: filterlets, and how many filters are not computed as nothing depends on them."""
+        removed = f" (-{len(self.removed.filters)} filters)" if self.removed.filters else ""
+        return f"{self.kept_filterlets} of {self.kept.size}{removed}"
+
+    @property
     def shape_text(self) -> str:
-        """``HxWxC -> OHxOWxF, KHxKW``."""
-        g = self.geometry
+        """``HxWxC -> OHxOWxF, KHxKW``, of what is computed."""
+        g, _ = self.computed
         return f"{g.h}x{g.w}x{g.c} -> {g.oh}x{g.ow}x{g.f}, {g.kh}x{g.kw}"
 
     @property
@@ -81,6 +98,8 @@ class Convolution:
             "total_filterlets": self.kept.size,
             "kept_macs": self.kept_macs,
             "dense_macs": self.dense_macs,
+            "removed_filters": list(self.removed.filters),
+            "removed_channels": list(self.removed.channels),
             "plan": vars(self.plan),
             "predicted_instructions": self.predicted,
             "weight_bytes": self.weight_bytes,

@@ -34,7 +34,7 @@ class LayerDetails:
         weight_bytes: of the stored weights, padding included.
         index_bytes: of the offsets of the stored runs.
         parameter_bytes: of bias, scales and counts.
-        kept: [F, KH, KW] bool, which filterlets survived pruning.
+        kept: [F, KH, KW] bool, which filterlets survived pruning in the model.
     """
 
     kernel: str
@@ -50,16 +50,24 @@ class DetailsReader:
 
     Args:
         target: what the module is compiled for.
+
+    Attributes:
+        patterns: of each convolution in the model, [F, KH, KW] bool: which filterlets survived pruning.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._planned: list[tuple[int | None, np.ndarray]] = []
+        self.patterns: list[np.ndarray] = []
+        self._predictions: list[int | None] = []
         self._older: set[str] = set()
+
+    def read_patterns(self, module: ir.Module) -> None:
+        """To be called between ``capture`` and what removes channels."""
+        self.patterns = [_pattern(op) for op in walk(module, CONV, PACKED_CONV)]
 
     def read_plans(self, module: ir.Module) -> None:
         """To be called between ``plan`` and ``pack``."""
-        self._planned = [_planned(op, self._target) for op in walk(module) if op.name in (CONV, PACKED_CONV)]
+        self._predictions = [_prediction(op, self._target) for op in walk(module, CONV, PACKED_CONV)]
         self._older = {_function(op) for op in walk(module, "flow.dispatch")}
 
     def read_dispatches(self, module: ir.Module) -> list[LayerDetails]:
@@ -68,7 +76,7 @@ class DetailsReader:
         dispatches = [op for op, name in functions.items() if name.startswith("filterlet_") and name not in self._older]
         return [
             LayerDetails(_function(op), predicted, *_stored_bytes(op), kept)
-            for op, (predicted, kept) in zip(dispatches, self._planned, strict=True)
+            for op, predicted, kept in zip(dispatches, self._predictions, self.patterns, strict=True)
         ]
 
 
@@ -128,12 +136,18 @@ def packed_pattern(conv: PackedConvView) -> np.ndarray:
     return kept
 
 
-def _planned(op: ir.Operation, target: Target) -> tuple[int | None, np.ndarray]:
-    """The prediction and the pattern; a convolution that came packed has no prediction."""
-    if op.name == PACKED_CONV:
-        return None, packed_pattern(PackedConvView(op))
-    conv = ConvView(op)
-    return predict(conv, Plan.read(op.attributes["plan"]), target), conv.kept
+def _pattern(op: ir.Operation) -> np.ndarray:
+    """Of a convolution in the model: filters that were removed before have none."""
+    conv = ConvView(op) if op.name == CONV else PackedConvView(op)
+    kept = conv.kept if isinstance(conv, ConvView) else packed_pattern(conv)
+    pattern = np.zeros((conv.model_geometry.f, *kept.shape[1:]), bool)
+    pattern[np.setdiff1d(np.arange(len(pattern)), conv.removed.filters)] = kept
+    return pattern
+
+
+def _prediction(op: ir.Operation, target: Target) -> int | None:
+    """``None`` for a convolution that came packed."""
+    return predict(ConvView(op), Plan.read(op.attributes["plan"]), target) if op.name == CONV else None
 
 
 def _function(dispatch: ir.Operation) -> str:

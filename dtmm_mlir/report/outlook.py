@@ -40,7 +40,7 @@ def with_outlook(report: Report, optimize: str = "balanced") -> Report:
     target = get_target(report.target)
     known = {number: row.convolution for number, row in enumerate(report.rows) if row.convolution and row.predicted}
     now = {
-        goal: {number: _figures(conv, conv.kept, target, goal) for number, conv in known.items()}
+        goal: {number: _figures(conv, conv.computed[1], target, goal) for number, conv in known.items()}
         for goal in get_args(Optimize)
     }
     goals = [
@@ -56,10 +56,11 @@ def _gains(
     costs = {number: report.rows[number].cost or 0 for number in known}
     for number in sorted(known, key=lambda n: -costs[n])[:_MOST_LAYERS]:
         conv = known[number]
+        _, kept = conv.computed
         for share in SHARES:
-            is_news = conv.kept_filterlets > (1 - share) * conv.kept.size
+            is_news = kept.sum() > (1 - share) * kept.size
             if is_news and costs[number] >= _LEAST_COST * report.cost:
-                instructions, stored = _figures(conv, pruned(conv.kept, share), target, optimize)
+                instructions, stored = _figures(conv, pruned(kept, share), target, optimize)
                 saved = round(costs[number] * (1 - instructions / now[number][0]))
                 yield Gain(number, share, saved, now[number][1] - stored)
 
@@ -85,7 +86,7 @@ def _figures(conv: Convolution, kept: np.ndarray, target: Target, optimize: str)
 
 def _view(conv: Convolution, kept: np.ndarray, module: ir.Module) -> ConvView:
     """A convolution of ones where ``kept``; the cost model looks at nothing else."""
-    g = conv.geometry
+    g, _ = conv.computed
     dtype = np.dtype(conv.dtype)
     weights = np.repeat(kept[..., None], g.group_channels, axis=3).astype(dtype)
     bias = np.zeros(g.f, np.float32 if dtype == np.float32 else np.int32)

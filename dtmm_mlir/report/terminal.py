@@ -65,8 +65,7 @@ def cells(row: Row) -> list[str]:
     sizes = [number(conv.constant_bytes if conv else None), number(row.code_bytes), number(row.ram_bytes)]
     if conv is None:
         return [row.name, row.kind, "", "", "", *figures, *sizes]
-    kept = f"{conv.kept_filterlets} of {conv.kept.size}"
-    return [row.name, conv.shape_text, kept, conv.plan_text, f"{conv.kept_macs:,}", *figures, *sizes]
+    return [row.name, conv.shape_text, conv.kept_text, conv.plan_text, f"{conv.kept_macs:,}", *figures, *sizes]
 
 
 def number(value: int | None) -> str:

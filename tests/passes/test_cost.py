@@ -32,7 +32,8 @@ def predictions(model: Path, name: str) -> list[float]:
     target = get_target(name)
     isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
     module = import_model(model, create_context(), None)
-    run_pipeline(module, [make_step("filterlet-capture"), make_step("filterlet-plan", f"target={name}")])
+    steps = (("filterlet-capture", ""), ("filterlet-remove-channels", ""), ("filterlet-plan", f"target={name}"))
+    run_pipeline(module, [make_step(*step) for step in steps])
     convs = [ConvView(op) for op in walk(module, CONV)]
     return [estimate(conv, Plan.read(conv.op.attributes["plan"]), isa, costs) for conv in convs]
 
