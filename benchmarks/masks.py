@@ -1,6 +1,7 @@
 """Masks that kernels like beside plain ones of the same importance: instructions of the digits networks in QEMU.
 
-Plain masks keep the filterlets of the largest importance, of each layer, or of the whole network.
+Plain masks keep the filterlets of the largest importance, of each layer, or of the whole network. Filters that keep
+none are removed from all.
 
 python benchmarks/masks.py --json masks.json
 """
@@ -28,10 +29,11 @@ import prune_digits  # noqa: E402
 import dtmm_mlir  # noqa: E402
 from dtmm_mlir.pruning import ImageClassifier  # noqa: E402
 from dtmm_mlir.pruning.cost import LayerCosts  # noqa: E402
+from dtmm_mlir.pruning.filters import readers_of, remove_empty  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions, importance  # noqa: E402
 from dtmm_mlir.pruning.layers import Layer, find_layers  # noqa: E402
 from dtmm_mlir.pruning.masks import apply_masks, bake  # noqa: E402
-from dtmm_mlir.pruning.structure import choose_mask, choose_shares, plain_mask  # noqa: E402
+from dtmm_mlir.pruning.structure import Readers, choose_masks, choose_shares, plain_mask  # noqa: E402
 from dtmm_mlir.quantization import quantize_int8  # noqa: E402
 from dtmm_mlir.targets import get_target  # noqa: E402
 
@@ -51,16 +53,16 @@ def plain_in_layers(scores: Masks, share: float) -> Masks:
     return {name: plain_mask(array, share) for name, array in scores.items()}
 
 
-def chosen(scores: Masks, share: float, layers: list[Layer], costs: LayerCosts) -> Masks:
+def chosen(scores: Masks, share: float, layers: list[Layer], costs: LayerCosts, readers: Readers) -> Masks:
     """As the search does it."""
-    shares = choose_shares(scores, share, layers, costs)
-    return {x.name: choose_mask(scores[x.name], shares[x.name], x.geometry, costs) for x in layers}
+    shares = choose_shares(scores, share, layers, costs, readers)
+    return choose_masks(scores, shares, layers, costs, readers)
 
 
 def count(recipe: ImageClassifier, masks: Masks, target: str) -> int:
-    """Instructions of the network in int8 with these masks, without fine-tuning."""
+    """Instructions of the network in int8 with these masks, without filters that keep nothing, without fine-tuning."""
     model: nn.Module = copy.deepcopy(recipe.model())
-    apply_masks(model, masks)
+    apply_masks(model, remove_empty(model, recipe.example(), masks))
     bake(model)
     calibration = [x for images, _ in recipe.batches() for x in images.split(1)]
     artifact = dtmm_mlir.compile(quantize_int8(model, calibration), target=target)
@@ -81,6 +83,7 @@ def main(target: str, file: Path | None) -> None:
     for network in ("vgg", "resnet"):
         recipe = getattr(prune_digits, network)()
         layers = find_layers(recipe.model(), recipe.example())
+        readers = readers_of(recipe.model(), recipe.example())
         torch.manual_seed(0)
         found = contributions(recipe.model(), [layer.name for layer in layers], "taylor", recipe.batches(), recipe.loss)
         scores = {name: importance(array, "taylor") for name, array in found.items()}
@@ -88,7 +91,7 @@ def main(target: str, file: Path | None) -> None:
             all = {
                 "plain_in_layers": plain_in_layers(scores, share),
                 "plain_anywhere": plain_anywhere(scores, share),
-                "chosen": chosen(scores, share, layers, costs),
+                "chosen": chosen(scores, share, layers, costs, readers),
             }
             taken = {kind: count(recipe, masks, target) for kind, masks in all.items()}
             rows.append({"network": network, "share": share, **taken})

@@ -252,7 +252,7 @@ class _Run:
 
         def build() -> tuple[nn.Module, Masks]:
             model = self.stages.read_tensors(f"tuned-{found['key']}")
-            return model, self.space.sparser_masks(model, 1 - lost)
+            return model, self.space.prune_further(model, 1 - lost)
 
         return self._judged(f"{found['key']} {lost}", found["rates"], build)
 

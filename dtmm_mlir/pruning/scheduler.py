@@ -20,12 +20,12 @@ from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.pruning.annealing import AnnealingSampler
 from dtmm_mlir.pruning.budget import Budget
 from dtmm_mlir.pruning.cost import Cost, Predictor
-from dtmm_mlir.pruning.filters import find_groups, remove_filters
+from dtmm_mlir.pruning.filters import find_groups, readers_of, remove_empty, remove_filters
 from dtmm_mlir.pruning.importance import Importance, contributions, importance
 from dtmm_mlir.pruning.layers import find_layers
 from dtmm_mlir.pruning.masks import masks_of
 from dtmm_mlir.pruning.recipe import Recipe
-from dtmm_mlir.pruning.structure import choose_mask, choose_shares
+from dtmm_mlir.pruning.structure import choose_masks, choose_shares
 from dtmm_mlir.pruning.tuning import fine_tune
 
 Method = Literal["both", "filterlets", "filters"]
@@ -86,20 +86,19 @@ class Space:
             self._twin.get_submodule(name).get_parameter("weight").data = torch.from_numpy(array).float()
         groups = find_groups(self._model, self._example) if method != "filterlets" else []
         layers = list(scores) if method != "filters" else []
+        self._readers = readers_of(self._model, self._example)
         self.most = {f"filters/{group.root}": _MOST_FILTERS for group in groups}
         self.most |= {f"lost/{name}": _MOST_IMPORTANCE for name in layers}
 
     def build(self, candidate: Candidate) -> tuple[nn.Module, dict[str, np.ndarray]]:
-        """The network without the candidate's filters, and the masks of its filterlets, not applied yet."""
+        """The network without the candidate's filters, and the masks of its filterlets, not applied yet; filters that
+        would keep none are removed, too."""
         model, twin = self._without(candidate.filters)
-        masks = {}
-        for layer in find_layers(model, self._example):
-            lost = candidate.lost.get(layer.name, 0.0)
-            if lost > 0:
-                scores = self._importance(twin, layer.name)
-                if scores.any():
-                    masks[layer.name] = choose_mask(scores, 1 - lost, layer.geometry, self.predictor.costs)
-        return model, masks
+        if not any(candidate.lost.values()):
+            return model, {}
+        scores = {layer.name: self._importance(twin, layer.name) for layer in find_layers(model, self._example)}
+        shares = {name: 1 - candidate.lost.get(name, 0.0) * each.any() for name, each in scores.items()}
+        return model, self._prune(model, scores, shares)
 
     def cost(self, candidate: Candidate) -> Cost:
         """Predicted, without training or compiling it."""
@@ -119,19 +118,27 @@ class Space:
         model, twin = self._without(Candidate.of(parameters).filters)
         layers = [layer for layer in find_layers(model, self._example) if f"lost/{layer.name}" in self.most]
         scores = {layer.name: self._importance(twin, layer.name) for layer in layers}
-        kept = choose_shares(scores, share, layers, self.predictor.costs)
+        kept = choose_shares(scores, share, layers, self.predictor.costs, self._readers)
         return {**parameters, **{f"lost/{name}": min(1 - each, _MOST_IMPORTANCE) for name, each in kept.items()}}
 
-    def sparser_masks(self, model: nn.Module, share: float) -> dict[str, np.ndarray]:
+    def prune_further(self, model: nn.Module, share: float) -> dict[str, np.ndarray]:
         """Masks of ``model``, one of the space's that was trained, with which ``share`` of what its filterlets are
-        worth by now stays, and what is pruned stays pruned."""
-        layers, costs = find_layers(model, self._example), self.predictor.costs
+        worth by now stays, and what is pruned stays pruned; filters that would keep none are removed from it."""
+        layers = find_layers(model, self._example)
         names = [layer.name for layer in layers]
         found = contributions(model, names, self.kind, self.recipe.batches(), self.recipe.loss)
         scores = {name: importance(found[name], self.kind) for name in names}
-        kept = choose_shares(scores, share, layers, costs)
-        masks = {x.name: choose_mask(scores[x.name], kept[x.name], x.geometry, costs) for x in layers}
-        return {name: mask & masks[name] for name, mask in masks_of(model).items() if name in masks}
+        return self._prune(model, scores, choose_shares(scores, share, layers, self.predictor.costs, self._readers))
+
+    def _prune(
+        self, model: nn.Module, scores: Mapping[str, np.ndarray], shares: Mapping[str, float]
+    ) -> dict[str, np.ndarray]:
+        """Masks that keep ``shares`` of the layers' importance, and nothing that is pruned already, of those that lose
+        any; filters that would keep nothing are removed from ``model``."""
+        layers, kept = find_layers(model, self._example), masks_of(model)
+        masks = choose_masks(scores, shares, layers, self.predictor.costs, self._readers)
+        left = remove_empty(model, self._example, {name: mask & kept[name] for name, mask in masks.items()})
+        return {name: mask for name, mask in left.items() if not mask.all()}
 
     def _without(self, rates: Mapping[str, float]) -> tuple[nn.Module, nn.Module]:
         """The network without some of its filters, and its twin that holds contributions in place of weights."""

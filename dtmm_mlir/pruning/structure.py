@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
-from dtmm_mlir.pruning.cost import LayerCosts
 from dtmm_mlir.pruning.layers import Layer
+
+Costs = Callable[[Geometry, np.ndarray], tuple[float, int]]
+"""Instructions and bytes of a convolution with a mask, such as ``cost.LayerCosts``."""
+
+Readers = Mapping[str, Sequence[str]]
+"""By layer whose filters go without others, the layers that read their results and lose as many channels."""
 
 _SHARING = (1, 2, 4)
 """Neighbouring filters that keep the same positions; all filters may, too."""
 
-_RESULTS = (0, 1, 2, 4)
+_RESULTS = (0, 1, 2, 4, 8, 16)
 """What a filter's results cost, in filterlets, where filters are pruned that keep too little to be worth that."""
+
+_CHARGES = (0.0, 0.5, 1.0)
+"""Of what readers take for a channel, shares that are tried as what its filter costs besides its own instructions."""
 
 _SHARES = (1.0, 0.98, 0.96, 0.94, 0.91, 0.88, 0.84, 0.8, 0.75, 0.69, 0.62, 0.54, 0.45, 0.35, 0.25, 0.15, 0.08)
 """Shares of a layer's importance that are tried."""
@@ -53,7 +61,7 @@ def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
     return _reaching(importance, share, Unit())
 
 
-def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs: LayerCosts) -> np.ndarray:
+def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs: Costs) -> np.ndarray:
     """The mask of the fewest instructions, among some that keep ``share`` of the importance.
 
     A kernel computes blocks of filters together and walks the positions that any filter of the block keeps, so filters
@@ -72,6 +80,37 @@ def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs:
     """
     masks = [_reaching(importance, share, unit) for unit in _units(importance.shape)]
     return min(masks, key=lambda mask: costs(geometry, mask))
+
+
+def choose_masks(
+    importances: Mapping[str, np.ndarray],
+    shares: Mapping[str, float],
+    layers: Sequence[Layer],
+    costs: Costs,
+    readers: Readers,
+) -> dict[str, np.ndarray]:
+    """Masks of all layers like ``choose_mask``'s, of about the fewest instructions together.
+
+    Filters that keep nothing are counted as removed, so that layers which read their results have fewer channels.
+
+    Args:
+        importances: by layer, [F, KH, KW], at least zero.
+        shares: by layer, of the sum of its importance.
+        layers: in which order does not matter.
+        costs: of the target.
+
+    Returns:
+        By layer, [F, KH, KW] bool.
+    """
+
+    def chosen(charges: Mapping[str, float]) -> dict[str, np.ndarray]:
+        return {
+            x.name: choose_mask(importances[x.name], shares[x.name], x.geometry, _Charged(costs, charges[x.name]))
+            for x in layers
+        }
+
+    tried = map(chosen, _charges(importances, shares, layers, costs, readers))
+    return min(tried, key=lambda masks: _instructions(masks, layers, costs, readers))
 
 
 def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -> np.ndarray:
@@ -97,30 +136,95 @@ def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -
 
 
 def choose_shares(
-    importances: Mapping[str, np.ndarray], share: float, layers: Sequence[Layer], costs: LayerCosts
+    importances: Mapping[str, np.ndarray],
+    share: float,
+    layers: Sequence[Layer],
+    costs: Costs,
+    readers: Readers | None = None,
 ) -> dict[str, float]:
     """How much of each layer's importance to keep, so that all keep ``share`` and take the fewest instructions.
 
     Importance is given up where an instruction costs least of it: each layer takes the share that minimises its
-    instructions plus a price times the importance it loses, with the one price that keeps enough.
+    instructions, and those of other layers for its results, plus a price times the importance it loses, with the one
+    price that keeps enough.
 
     Args:
         importances: by layer, [F, KH, KW], at least zero, of one scale.
         share: of the sum over all layers.
+        readers: of filters that may be removed; none by default.
     """
-    kept, lost, taken = [], [], []
-    for layer in layers:
-        scores = importances[layer.name]
-        masks = _each_share(scores, layer.geometry, costs)
-        kept.append([scores[mask].sum() / (scores.sum() or 1.0) for mask in masks])
-        lost.append([scores.sum() - scores[mask].sum() for mask in masks])
-        taken.append([costs(layer.geometry, mask)[0] for mask in masks])
+    readers = readers or {}
     allowed = (1 - share) * sum(scores.sum() for scores in importances.values())
-    picked = _cheapest(np.array(lost), np.array(taken, np.float64), allowed)
-    return {layer.name: float(shares[index]) for layer, shares, index in zip(layers, kept, picked, strict=True)}
+
+    def chosen(charges: Mapping[str, float]) -> dict[str, np.ndarray]:
+        tried, lost, taken = [], [], []
+        for layer in layers:
+            scores, charged = importances[layer.name], _Charged(costs, charges[layer.name])
+            tried.append(_each_share(scores, layer.geometry, charged))
+            lost.append([scores.sum() - scores[mask].sum() for mask in tried[-1]])
+            taken.append([charged(layer.geometry, mask)[0] for mask in tried[-1]])
+        picked = _cheapest(np.array(lost), np.array(taken, np.float64), allowed)
+        return {layer.name: masks[index] for layer, masks, index in zip(layers, tried, picked, strict=True)}
+
+    everywhere = dict.fromkeys(importances, share)
+    tried = map(chosen, _charges(importances, everywhere, layers, costs, readers))
+    best = min(tried, key=lambda masks: _instructions(masks, layers, costs, readers))
+    kept = {name: importances[name][mask].sum() for name, mask in best.items()}
+    return {name: float(sum / (importances[name].sum() or 1.0)) for name, sum in kept.items()}
 
 
-def _each_share(importance: np.ndarray, geometry: Geometry, costs: LayerCosts) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class _Charged:
+    """Costs of a layer, and what others take for the results of each filter that keeps something."""
+
+    costs: Costs
+    charge: float
+
+    def __call__(self, geometry: Geometry, mask: np.ndarray) -> tuple[float, int]:
+        instructions, bytes = self.costs(geometry, mask)
+        return instructions + self.charge * int(mask.any(axis=(1, 2)).sum()), bytes
+
+
+def _charges(
+    importances: Mapping[str, np.ndarray],
+    shares: Mapping[str, float],
+    layers: Sequence[Layer],
+    costs: Costs,
+    readers: Readers,
+) -> list[dict[str, float]]:
+    """What to charge each layer for a filter: shares of what its readers take about for a channel."""
+    geometries = {layer.name: layer.geometry for layer in layers}
+    whole = dict.fromkeys(geometries, 0.0)
+    for name in geometries.keys() & readers.keys():
+        for reader in geometries.keys() & set(readers[name]):
+            mask = plain_mask(importances[reader], shares[reader])
+            whole[name] += costs(geometries[reader], mask)[0] / geometries[name].f
+    parts = _CHARGES if any(whole.values()) else (0.0,)
+    return [{name: part * charge for name, charge in whole.items()} for part in parts]
+
+
+def _instructions(masks: Mapping[str, np.ndarray], layers: Sequence[Layer], costs: Costs, readers: Readers) -> float:
+    """Of all layers, once filters that keep nothing are removed where they have ``readers``."""
+    channels: dict[str, int] = {}
+    left = dict(masks)
+    for name in masks.keys() & readers.keys():
+        left[name] = masks[name][filters_left(masks[name])]
+        channels |= dict.fromkeys(readers[name], len(left[name]))
+    total = 0.0
+    for layer in layers:
+        g, mask = layer.geometry, left[layer.name]
+        total += costs(replace(g, c=channels.get(layer.name, g.c), f=len(mask)), mask)[0]
+    return total
+
+
+def filters_left(mask: np.ndarray) -> np.ndarray:
+    """[F] bool: the filters that ``mask`` [F, KH, KW] keeps something of; the first one where it keeps nothing."""
+    stays = np.asarray(mask.any(axis=(1, 2)))
+    stays[0] |= not stays.any()
+    return stays
+
+
+def _each_share(importance: np.ndarray, geometry: Geometry, costs: Costs) -> list[np.ndarray]:
     """A mask for each of ``_SHARES``, about those of ``choose_mask``."""
     best = {
         unit

@@ -15,10 +15,10 @@ from torch.nn.utils import prune as torch_prune  # noqa: E402
 
 from dtmm_mlir.pruning import IMPORTANCES, ImageClassifier, apply_masks, bake, choose_mask, importance, masks_of  # noqa: E402
 from dtmm_mlir.pruning.cost import Cost, LayerCosts, Predictor  # noqa: E402
-from dtmm_mlir.pruning.filters import find_groups, remove_filters  # noqa: E402
+from dtmm_mlir.pruning.filters import find_groups, readers_of, remove_empty, remove_filters  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions  # noqa: E402
 from dtmm_mlir.pruning.layers import find_layers  # noqa: E402
-from dtmm_mlir.pruning.structure import choose_again, choose_shares, plain_mask  # noqa: E402
+from dtmm_mlir.pruning.structure import choose_again, choose_masks, choose_shares, plain_mask  # noqa: E402
 from dtmm_mlir.pruning.tuning import fine_tune  # noqa: E402
 from dtmm_mlir.targets import get_target  # noqa: E402
 
@@ -114,6 +114,52 @@ def test_filters_go_with_everything_that_depends_on_them(recipe: ImageClassifier
     assert model.first[0].weight.shape == (9, 4, 3, 3)
     assert model.second[0].weight.shape == (4, 9, 3, 3)
     assert model.classify.in_features == 4 * 4
+
+
+def test_empty_filters_are_removed(recipe: ImageClassifier) -> None:
+    """Filters of the stem are added to those of the second layer: only where neither keeps anything they go."""
+    model, example = recipe.model(), recipe.example()
+    masks = {layer.name: np.ones(layer.geometry.f, bool) for layer in find_layers(model, example)}
+    masks["first.0"][[3, 5]] = masks["stem.0"][[0, 1]] = masks["second.0"][[1, 2]] = False
+    masks = {name: np.repeat(kept, 9).reshape(-1, 3, 3) for name, kept in masks.items()}
+    for part, gone in ((model.stem, [0, 1]), (model.first, [3, 5]), (model.second, [1, 2])):
+        for parameter in (part[1].weight, part[1].bias):
+            parameter.data[gone] = 0  # so that nothing is lost with them
+    apply_masks(model, masks)
+    bake(model)
+    expected = model.eval()(example)
+    left = remove_empty(model, example, masks)
+    torch.testing.assert_close(model(example), expected)
+    assert {name: len(mask) for name, mask in left.items()} == {"stem.0": 7, "first.0": 10, "second.0": 7}
+    assert model.second[0].weight.shape == (7, 10, 3, 3)
+    assert not left["stem.0"][0].any()
+    assert not left["second.0"][1].any()
+
+
+def test_one_filter_stays(recipe: ImageClassifier) -> None:
+    model, example = recipe.model(), recipe.example()
+    left = remove_empty(model, example, {"first.0": np.zeros((12, 3, 3), bool)})
+    assert left["first.0"].shape == (1, 3, 3)
+    assert model(example).shape == (1, 4)
+
+
+def test_readers_lose_as_many_channels(recipe: ImageClassifier) -> None:
+    assert readers_of(recipe.model(), recipe.example()) == {"first.0": ("second.0",)}
+    mobile = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 6, 1), nn.Conv2d(6, 4, 1))
+    assert readers_of(mobile, recipe.example()) == {"0": ("2",), "2": ("3",)}
+
+
+def test_filters_go_that_save_most_in_layers_that_read_them() -> None:
+    """A small layer ahead of a large one keeps fewer filters than it would by itself."""
+    model = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1))
+    layers = find_layers(model, torch.zeros(1, 16, 8, 8))
+    random, costs = np.random.default_rng(3), LayerCosts(M55)
+    scores = {x.name: random.gamma(0.4, size=(x.geometry.f, 3, 3)) for x in layers}
+    shares = {"0": 0.7, "1": 0.9}
+    alone, together = (choose_masks(scores, shares, layers, costs, readers) for readers in ({}, {"0": ["1"]}))
+    for masks in (alone, together):
+        assert all(scores[n][mask].sum() >= shares[n] * scores[n].sum() * (1 - 1e-9) for n, mask in masks.items())
+    assert together["0"].any(axis=(1, 2)).sum() < alone["0"].any(axis=(1, 2)).sum()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95, 1.0])
