@@ -252,7 +252,7 @@ def _find_live(layers: Sequence[_Layer]) -> None:
                 read = layer.weights[layer.filters.live].any(axis=(0, 1, 2))
                 layer.inputs.live |= read.reshape(-1, layer.inputs.live.size).any(axis=0)
     for layer in layers:
-        layer.weights[~layer.filters.live] = 0
+        layer.weights[~np.resize(layer.filters.live, len(layer.weights))] = 0
 
 
 def _shrink(op: ir.Operation, channels: _Channels) -> None:

@@ -167,6 +167,7 @@ def _convolution(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
         "groups": groups,
         **window,
         "kept": draw(st.sampled_from((1.0, 1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.02, 0.0))),
+        "read": draw(st.sampled_from((1.0, 1.0, 0.7, 0.3))),
         "scale": draw(st.sampled_from((*scales, "none") if form == "filterlet" else scales)),
         "clamp": draw(st.sampled_from((None, None, [-128, 127], [-100, 90], [0, 127], [5, 5], [-128, -128]))),
         "large_bias": draw(st.booleans()),

@@ -71,6 +71,7 @@ NETWORKS: dict[str, Build] = {
     "addition": lambda n, x: n.conv(n.add(n.conv(x, 9), n.conv(n.conv(x, 7), 9)), 5),
     "doubled": lambda n, x: n.conv((lambda y: n.add(y, y))(n.conv(x, 9)), 5),
     "flat": lambda n, x: n.conv(n.flatten(n.pool(n.conv(x, 9), MAX_POOL)), 5, 1, 0),
+    "flat-depthwise": lambda n, x: n.conv(n.conv(n.flatten(n.conv(x, 6)), 0, 1, 0, depthwise=True), 5, 1, 0),
     "flat-addition": lambda n, x: n.conv(n.add(n.flatten(n.conv(x, 2)), n.conv(n.flatten(x), 72, 1, 0)), 5, 1, 0),
     "result": lambda n, x: n.add(n.conv(x, 9), n.conv(n.conv(x, 9), 9)),
 }
