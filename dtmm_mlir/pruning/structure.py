@@ -96,8 +96,8 @@ def choose_masks(
     Args:
         importances: by layer, [F, KH, KW], at least zero.
         shares: by layer, of the sum of its importance.
-        layers: in which order does not matter.
         costs: of the target.
+        readers: of filters that may be removed.
 
     Returns:
         By layer, [F, KH, KW] bool.
@@ -195,10 +195,10 @@ def _charges(
     """What to charge each layer for a filter: shares of what its readers take about for a channel."""
     geometries = {layer.name: layer.geometry for layer in layers}
     whole = dict.fromkeys(geometries, 0.0)
-    for name in geometries.keys() & readers.keys():
-        for reader in geometries.keys() & set(readers[name]):
+    for name, g in geometries.items():
+        for reader in readers.get(name, ()):
             mask = plain_mask(importances[reader], shares[reader])
-            whole[name] += costs(geometries[reader], mask)[0] / geometries[name].f
+            whole[name] += costs(geometries[reader], mask)[0] / g.f
     parts = _CHARGES if any(whole.values()) else (0.0,)
     return [{name: part * charge for name, charge in whole.items()} for part in parts]
 
