@@ -119,8 +119,9 @@ class _Layer:
         g, away = self.geometry, inputs - self.view.input_zero_point
         everywhere = self.view.element_type == "i8" and not any(g.pads)
         known = ~np.isnan(away) & (everywhere | (away == 0))
-        away = np.where(known, away, 0).astype(np.int64)
-        sums = self.weights.astype(np.int64).sum(axis=(1, 2))
+        wide = np.int64 if self.view.element_type == "i8" else np.float64
+        away = np.where(known, away, 0).astype(wide)
+        sums = self.weights.sum(axis=(1, 2), dtype=wide)
         self.bias = (self.bias + (sums[:, 0] * away if g.is_depthwise else sums @ away)).astype(self.bias.dtype)
         if g.is_depthwise:
             self.weights[known] = 0
@@ -211,24 +212,24 @@ def _has_channels(value: ir.Value) -> bool:
 
 def _fold_constants(ops: Sequence[ir.Operation], layers: Mapping[ir.Operation, _Layer]) -> None:
     """Follows what filters without weights make, and folds it into the convolutions that read it."""
-    known: dict[ir.Value, np.ndarray] = {}
-
-    def values(value: ir.Value) -> np.ndarray:
-        """Of each channel, NaN where it is not constant."""
-        return known.get(value, np.full(shape_of(value)[-1], np.nan))
-
+    known: dict[ir.Value, np.ndarray] = {}  # of each channel, NaN where it is not constant
     for op in ops:
         if op in layers:
-            layers[op].fold(values(op.operands[0]))
-            known[op.result] = layers[op].constants
-        elif sources := _sources(op):
-            known[op.result] = _constants(op, [values(source) for source in sources])
+            if op.operands[0] in known:
+                layers[op].fold(known[op.operands[0]])
+            constants = layers[op].constants
+        elif (sources := _sources(op)) and all(source in known for source in sources):
+            constants = _constants(op, [known[source] for source in sources])
+        else:
+            continue
+        if not np.isnan(constants).all():
+            known[op.result] = constants
 
 
 def _constants(op: ir.Operation, inputs: list[np.ndarray]) -> np.ndarray:
     """What ``op`` makes of channels, each constant or NaN: the same."""
     if op.name == _RESHAPE:
-        return np.tile(inputs[0], shape_of(op.result)[-1] // inputs[0].size)
+        return np.resize(inputs[0], shape_of(op.result)[-1])
     tensors = [np.broadcast_to(np.nan_to_num(x), shape_of(value)) for x, value in zip(inputs, op.operands, strict=True)]
     results = _EVALUATE[op.name](op, *(tensor.astype(np.int8) for tensor in tensors))
     results = results.reshape(-1, results.shape[-1])

@@ -109,8 +109,7 @@ def choose_masks(
             for x in layers
         }
 
-    tried = map(chosen, _charges(importances, shares, layers, costs, readers))
-    return min(tried, key=lambda masks: _instructions(masks, layers, costs, readers))
+    return _best_charged(chosen, importances, shares, layers, costs, readers)
 
 
 def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -> np.ndarray:
@@ -166,9 +165,7 @@ def choose_shares(
         picked = _cheapest(np.array(lost), np.array(taken, np.float64), allowed)
         return {layer.name: masks[index] for layer, masks, index in zip(layers, tried, picked, strict=True)}
 
-    everywhere = dict.fromkeys(importances, share)
-    tried = map(chosen, _charges(importances, everywhere, layers, costs, readers))
-    best = min(tried, key=lambda masks: _instructions(masks, layers, costs, readers))
+    best = _best_charged(chosen, importances, dict.fromkeys(importances, share), layers, costs, readers)
     kept = {name: importances[name][mask].sum() for name, mask in best.items()}
     return {name: float(sum / (importances[name].sum() or 1.0)) for name, sum in kept.items()}
 
@@ -185,14 +182,16 @@ class _Charged:
         return instructions + self.charge * int(mask.any(axis=(1, 2)).sum()), bytes
 
 
-def _charges(
+def _best_charged(
+    choose: Callable[[Mapping[str, float]], dict[str, np.ndarray]],
     importances: Mapping[str, np.ndarray],
     shares: Mapping[str, float],
     layers: Sequence[Layer],
     costs: Costs,
     readers: Readers,
-) -> list[dict[str, float]]:
-    """What to charge each layer for a filter: shares of what its readers take about for a channel."""
+) -> dict[str, np.ndarray]:
+    """The masks of the fewest instructions that ``choose`` makes of what each layer is charged for a filter: shares of
+    what its readers take about for a channel."""
     geometries = {layer.name: layer.geometry for layer in layers}
     whole = dict.fromkeys(geometries, 0.0)
     for name, g in geometries.items():
@@ -200,7 +199,8 @@ def _charges(
             mask = plain_mask(importances[reader], shares[reader])
             whole[name] += costs(geometries[reader], mask)[0] / g.f
     parts = _CHARGES if any(whole.values()) else (0.0,)
-    return [{name: part * charge for name, charge in whole.items()} for part in parts]
+    tried = [choose({name: part * charge for name, charge in whole.items()}) for part in parts]
+    return min(tried, key=lambda masks: _instructions(masks, layers, costs, readers))
 
 
 def _instructions(masks: Mapping[str, np.ndarray], layers: Sequence[Layer], costs: Costs, readers: Readers) -> float:
