@@ -107,16 +107,17 @@ def test_damaged_constants(model: tuple[Path, list[Realized]]) -> None:
     """One bit, and two words exchanged."""
     folder, networks = model
     text = (folder / "model.c").read_text()
-    head, words = text.rsplit("= {\n", 1)
-    first, second = re.findall(r"0x[0-9a-f]{8}", words)[:2]
-    assert first != second
+    at = text.index("constants_0[")
+    head, words = text[:at], text[at:]
+    pairs = re.findall(r"(0x[0-9a-f]{8}), (?=(0x[0-9a-f]{8}))", words)
+    first, second = next(pair for pair in pairs if pair[0] != pair[1])
     damages = {
         "flipped": words.replace(first, f"{int(first, 16) ^ 1:#010x}", 1),
         "exchanged": words.replace(f"{first}, {second}", f"{second}, {first}", 1),
     }
     for name, damaged in damages.items():
         assert damaged != words
-        (folder / f"{name}.c").write_text(f"{head}= {{\n{damaged}")
+        (folder / f"{name}.c").write_text(head + damaged)
         _, statuses = _run(_build(folder, folder / f"{name}.c"), [network.x[0] for network in networks])
         assert statuses["init"] == "the constants are damaged"
 
