@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
         ("pt2", 12),
         ("mlir", 60),
         ("mlirbc", 6),
-        ("manifest", 60),
+        ("manifest", 120),
         ("firmware", 10),
         ("plan", 9),
         ("image", 9),
