@@ -47,7 +47,7 @@ class Plan:
             ``input_stationary`` kernel filters, a power of two.
         skip_padding: 1 where the runs are skipped whose row lies above or below the input.
         pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
-            where ``pixels`` are the whole width and there are at most 8 in all.
+            where ``pixels`` are the whole width or 4, and at most 8 in all.
         masked: 1 where straight-line code tests which of up to 16 runs a block of filters has, in place of a table.
     """
 

@@ -198,6 +198,12 @@ class _Part:
     input_zero_point: int
 
 
+def unpruned(conv: Convolution) -> Convolution:
+    """The convolution with all of its filterlets."""
+    kept = np.ones_like(conv.kept)
+    return _Part(conv.geometry, conv.weights, kept, conv.element_type, conv.input_zero_point)
+
+
 def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     """Those of tables of filters two by two, and of single ones."""
     g, pairs = conv.geometry, Pairs.of(conv.kept, plan.run_width)

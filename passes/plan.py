@@ -25,6 +25,7 @@ from dtmm_mlir.passes.cost import (
     repeated_bytes,
     scratch_bytes,
     stored_bytes,
+    unpruned,
 )
 from dtmm_mlir.passes.kernels.filters import BYTE
 from dtmm_mlir.passes.kernels.isa import Isa
@@ -149,8 +150,8 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
     if not isa.short_of_flash:
         return best(max(least, conv.weights.nbytes * 9 // 8 + _BYTES_TO_SPARE))[1]
     small, large = (best(max(least, fwcs_bytes(conv, count))) for count in (int(conv.kept.sum()), conv.kept.size))
-    unpruned = min(estimates[plan] for plan in plans if plan.dense)
-    return (small if small[0] <= min(large[0] / _WORTH, unpruned * _GAIN) else large)[1]
+    dense = [estimate(unpruned(conv), large[1], isa, costs), *(estimates[plan] for plan in plans if plan.dense)]
+    return (small if small[0] <= min(large[0] / _WORTH, min(dense) * _GAIN) else large)[1]
 
 
 def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
@@ -249,8 +250,11 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
         return
     channels = -(-g.c // LANES) * LANES
-    several = [(g.ow, rows) for rows in range(2, 8 // g.ow + 1) if g.oh % rows == 0]
-    blocks = (*((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)), *several)
+    several = {(pixels, rows) for pixels in (4, g.ow) for rows in range(2, 8 // pixels + 1) if pixels <= g.ow}
+    blocks = (
+        *((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)),
+        *sorted((pixels, rows) for pixels, rows in several if g.oh % rows == 0),
+    )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     for (pixels, together), joined, skip in product(blocks, joinable, (0, 1)):
         if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):

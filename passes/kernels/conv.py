@@ -246,23 +246,24 @@ class WindowKernel(ConvKernel):
         """
         raise NotImplementedError
 
-    def _store_constants(self, pixels: int, parameters: ir.Value, output: ir.Value) -> None:
-        """Results of the constant filters at ``pixels`` neighbouring pixels.
+    def _store_constants(self, places: Sequence[int], parameters: ir.Value, output: ir.Value) -> None:
+        """Results of the constant filters at some pixels.
 
         Args:
+            places: of each pixel's results, bytes behind the first pixel's; ``RESULTS`` of them are equally far apart.
             parameters: address of what ``_with_constants`` put there.
             output: address of the first pixel's result of the first one.
         """
         i8, stride = ir.IntegerType.get_signless(8), self.geometry.f
-        if self.isa.store_constants(len(self._constants), stride, pixels, parameters, output):
+        if self.isa.store_constants(len(self._constants), places, parameters, output):
             return
 
         def constant(_: Index, parameters: ir.Value, output: ir.Value) -> list[ir.Value]:
             value, following = self.isa.load_pair(parameters)
             value = arith.trunci(i8, value)
-            for at in range(0, pixels, RESULTS):
-                lanes = emit.vector_type(min(RESULTS, pixels - at), i8)
-                self.isa.store_strided(emit.broadcast(value, lanes), emit.advance(output, at * stride), stride)
+            for at in range(0, len(places), RESULTS):
+                lanes = emit.vector_type(min(RESULTS, len(places) - at), i8)
+                self.isa.store_strided(emit.broadcast(value, lanes), emit.advance(output, places[at]), stride)
             following = arith.index_cast(ir.IndexType.get(), following)
             return [emit.advance(parameters, 2 * WORD), emit.advance(output, following)]
 

@@ -197,7 +197,7 @@ class FilterKernel(WindowKernel):
         cursor = [*tables, emit.pointer(self.output, emit.add(target, int(self._order[0])))]
         if blocks:
             cursor = emit.loop(0, self.geometry.groups, group, cursor)
-        self._store_constants(pixels, *cursor[2:])
+        self._store_constants([p * self.geometry.f for p in range(pixels)], *cursor[2:])
 
     def _filters(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Cursor:
         """One block of filters at ``pixels`` pixels; returns where the next block is."""

@@ -213,6 +213,12 @@ class InputStationaryKernel(WindowKernel):
     def _pixels(self) -> int:
         return self._schedule.columns * self.plan.pixel_rows
 
+    @cached_property
+    def _results_at(self) -> tuple[int, ...]:
+        """Elements from the first pixel's results to those of each pixel of a block."""
+        rows, columns = range(self.plan.pixel_rows), range(self._schedule.columns)
+        return tuple((y * self.geometry.ow + x) * self.geometry.f for y in rows for x in columns)
+
     @property
     def _passes(self) -> Passes:
         return self._schedule.passes
@@ -634,7 +640,7 @@ class InputStationaryKernel(WindowKernel):
         parameters = emit.pointer(self.parameter_table)
         if len(self._blocks):
             parameters, output = self._finish_all(parameters, output)
-        self._store_constants(self._pixels, parameters, output)
+        self._store_constants(self._results_at, parameters, output)
 
     def _multiply(self, window: Window) -> None:
         if self._joined_steps:
@@ -645,12 +651,12 @@ class InputStationaryKernel(WindowKernel):
 
     def _finish_all(self, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Results of the computed filters; returns addresses behind their parameters, and of the next result."""
-        count, stride, pixels = len(self._blocks), self.geometry.f, self._pixels
+        count, stride, places = len(self._blocks), self.geometry.f, self._results_at
         apart = self._own_biases if self._biases.size else 0
         biases = self._row_biases if apart else parameters
         if self.rescale:
             all, clamp = not len(self._constants), self.clamp or (-128, 127)
-            stored = Stored(count, stride, pixels, all, apart, self.rescale, clamp)
+            stored = Stored(count, places, all, apart, self.rescale, clamp)
             finished = self.isa.finish_stored(stored, parameters, biases, self._sums, output)
             if finished:
                 return finished
@@ -663,18 +669,18 @@ class InputStationaryKernel(WindowKernel):
             )
             shift = arith.extsi(emit.i32(), arith.trunci(ir.IntegerType.get_signless(STEP), packed))
             following = arith.shrsi(packed, _number(STEP))
-            for at in range(0, pixels, RESULTS):
-                type = emit.vector_type(min(RESULTS, pixels - at), emit.i32())
+            for at in range(0, len(places), RESULTS):
+                type = emit.vector_type(min(RESULTS, len(places) - at), emit.i32())
                 totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)
                 results = self._finish(totals, _number(0), self._requantization(multiplier, shift))
-                self.isa.store_strided(results, emit.advance(output, at * stride, self._output_type), stride)
+                self.isa.store_strided(results, emit.advance(output, places[at], self._output_type), stride)
             values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in range(self._own_biases)]
             self._store_bias(values, sums)
             step = arith.index_cast(ir.IndexType.get(), following)
             return [
                 emit.advance(parameters, PARAMETERS * WORD),
                 emit.advance(biases, (apart or PARAMETERS) * WORD),
-                emit.advance(sums, stored_sums(pixels)),
+                emit.advance(sums, stored_sums(len(places))),
                 emit.advance(output, step, self._output_type),
             ]
 

@@ -47,8 +47,7 @@ class Stored:
 
     Attributes:
         filters: how many; each has whole vectors of sums.
-        stride: bytes from pixel to pixel of the results.
-        pixels: of each filter.
+        places: of each pixel's results, bytes behind the first pixel's.
         all: whether these are all of a pixel's results, which lie one behind the other then.
         apart: biases of each filter in a table of their own; 0 if they are the first of the parameters.
         rescale: to i8.
@@ -56,8 +55,7 @@ class Stored:
     """
 
     filters: int
-    stride: int
-    pixels: int
+    places: tuple[int, ...]
     all: bool
     apart: int
     rescale: Rescale
@@ -298,12 +296,14 @@ class Isa:
         """
         return None
 
-    def store_constants(self, count: int, stride: int, pixels: int, parameters: ir.Value, output: ir.Value) -> bool:
+    def store_constants(
+        self, count: int, places: Sequence[int], parameters: ir.Value, output: ir.Value
+    ) -> bool:
         """Stores results that are the same at each of some pixels; whether it can.
 
         Args:
             count: results of each pixel.
-            stride: bytes from pixel to pixel.
+            places: of each pixel's results, bytes behind the first pixel's.
             parameters: address of [count, 2] i32: result, and bytes to where the next one is stored.
             output: address of the first result of the first pixel.
         """

@@ -118,16 +118,15 @@ class Mve(Isa):
         usual = is_far(rescale) and results.clamp == (-128, 127)
         if not usual or not self.finishes(pixels, filters) or pixels * stride >= 1 << 16:
             return None
-        offsets = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
+        places = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
         rectified = rescale.rounding == "double" and is_rectified(rescale, results.clamp)
         rounding = "rectified" if rectified else rescale.rounding
         how = Finish(filters, not results.biased, rounding, rescale.output_zero_point, results.packed)
-        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
-        numbers = ir.DenseElementsAttr.get(offsets.astype(np.uint16).view(np.int16), type=type)
         addresses = [(register, a.type, a) for register, a in ((PARAMETERS, parameters), (OUTPUT, output))]
         held = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=True)]
-        places = [(OFFSETS, arith.ConstantOp(type, numbers).result)]
-        following, behind, *_ = emit.assembly(how.assembly(), [*addresses, *held], VECTORS[:4], places)
+        following, behind, *_ = emit.assembly(
+            how.assembly(), [*addresses, *held], VECTORS[:4], [(OFFSETS, _halves(places))]
+        )
         return following, behind
 
     def pass_filters(self, passes: stationary.Passes, list: ir.Value, data: ir.Value) -> None:
@@ -137,15 +136,14 @@ class Mve(Isa):
     def finish_stored(
         self, what: Stored, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
     ) -> tuple[ir.Value, ir.Value] | None:
-        rescale, clamp, stride = what.rescale, what.clamp, what.stride
-        if not is_far(rescale) or clamp != (-128, 127) or what.pixels * stride >= 1 << 16:
+        rescale, clamp = what.rescale, what.clamp
+        if not is_far(rescale) or clamp != (-128, 127) or not _are_near(what.places):
             return None
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         rounding = "rectified" if rectified else rescale.rounding
-        zero_point, even = rescale.output_zero_point, stride % 2 == 0
-        how = stationary.Finish(what.filters, what.pixels, rounding, zero_point, what.all, even, what.apart)
-        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
-        places = ir.DenseElementsAttr.get((how.pixel_of_lane * stride).astype(np.uint16).view(np.int16), type=type)
+        zero_point, even = rescale.output_zero_point, not any(place % 2 for place in what.places)
+        how = stationary.Finish(what.filters, len(what.places), rounding, zero_point, what.all, even, what.apart)
+        places = _halves([what.places[pixel] for pixel in how.pixel_of_lane])
         moving = [
             (stationary.PARAMETERS, parameters.type, parameters),
             (stationary.OUTPUT, output.type, output),
@@ -156,7 +154,7 @@ class Mve(Isa):
         still = [
             (stationary.MASK, emit.splat(how.mask, emit.i32())),
             (stationary.ZERO_POINT, emit.splat(zero_point, emit.i32())),
-            (stationary.OFFSETS, arith.ConstantOp(type, places).result),
+            (stationary.OFFSETS, places),
         ]
         clobbered = [*stationary.TEMPORARY, *VECTORS[:7], "vpr"]
         following, behind, *_ = emit.assembly(how.assembly(), moving, clobbered, still)
@@ -181,17 +179,17 @@ class Mve(Isa):
             behind = emit.assembly(how.assembly(), moving, VECTORS, still)
         return behind[0], behind[1]
 
-    def store_constants(self, count: int, stride: int, pixels: int, parameters: ir.Value, output: ir.Value) -> bool:
-        if not count or pixels * stride >= 1 << 16:
+    def store_constants(
+        self, count: int, places: Sequence[int], parameters: ir.Value, output: ir.Value
+    ) -> bool:
+        if not count or not _are_near(places):
             return False
-        how = Constants(pixels)
-        type = emit.vector_type(8, ir.IntegerType.get_signless(16))
-        places = (np.arange(8) * stride).astype(np.uint16).view(np.int16)
+        how = Constants(len(places))
         moving = [(PARAMETERS, parameters.type, parameters), (OUTPUT, output.type, output)]
         moving += [(LEFT, emit.i32(), emit.splat(count, emit.i32()))]
         still = [
             (MASK, emit.splat(how.mask, emit.i32())),
-            (OFFSETS, arith.ConstantOp(type, ir.DenseElementsAttr.get(places, type=type)).result),
+            (OFFSETS, _halves(np.resize(places, 8))),
         ]
         emit.assembly(how.assembly(), moving, [*SUMS[:2], VECTORS[0], "vpr"], still)
         return True
@@ -312,6 +310,18 @@ class Mve(Isa):
         kind = "vector.v4i32.v4i32" if isinstance(shift.type, ir.VectorType) else "scalar.v4i32"
         value = emit.intrinsic(type, f"llvm.arm.mve.vshl.{kind}", value, shift, zero, one, zero)
         return value if lanes == 4 else emit.from_lanes([emit.lane(value, i) for i in range(lanes)])
+
+
+def _are_near(places: Sequence[int]) -> bool:
+    """Whether offsets, and those of a neighbour, are lanes of i16."""
+    return max(places) < (1 << 16) - 1
+
+
+def _halves(numbers: Sequence[int] | np.ndarray) -> ir.Value:
+    """Eight numbers, unsigned, as a vector of i16."""
+    type = emit.vector_type(8, ir.IntegerType.get_signless(16))
+    values = np.array(numbers).astype(np.uint16).view(np.int16)
+    return arith.ConstantOp(type, ir.DenseElementsAttr.get(values, type=type)).result
 
 
 def _narrow_half(kinds: str, into: ir.Value, value: ir.Value, shift: int, top: int) -> ir.Value:

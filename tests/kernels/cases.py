@@ -60,6 +60,12 @@ _INPUT_STATIONARY = [
     Case(geometry(1, 4, 16, 5, pads=(3, 3, 1, 1)), 0.6, seed=40, plan=_stationary(4, 2, skip_padding=1)),
     Case(geometry(6, 6, 20, 5), 0.6, seed=38, zero_point=0, plan=_stationary(6, 2, skip_padding=1)),
     Case(geometry(4, 4, 20, 5), 0.6, rescale="wide", clamp=True, seed=39, plan=_stationary(4, 2, 2, skip_padding=1)),
+    # Two rows of four pixels, side by side.
+    Case(geometry(6, 12, 32, 9), 0.4, seed=41, plan=_stationary(4, 4, 2, skip_padding=1)),
+    Case(geometry(4, 9, 70, 6), 0.5, zero_point=0, seed=42, plan=_stationary(4, 2, 2, joined=6, skip_padding=1)),
+    Case(geometry(6, 10, 5, 20, 1, n=2), 0.3, seed=43, plan=_stationary(4, 6, 2, joined=5)),
+    Case(geometry(8, 12, 48, 8, strides=(2, 2)), 0.5, rescale="wide", clamp=True, seed=44, plan=_stationary(4, 2, 2)),
+    Case(geometry(6, 70, 192, 3), 0.5, rescale="single", seed=45, plan=_stationary(4, 2, 2)),
 ]
 
 
