@@ -13,6 +13,7 @@ import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.filters import PARAMETERS
 from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
@@ -84,6 +85,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``pairs`` kernel; ``block``: all; ``finished``:
         those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``: requantizations of
         four pixels; ``few_results``: of fewer; ``constant``: filters of constant results, at each block of pixels;
+        ``pattern``: vectors of such results that are stored pixel by pixel instead;
         ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
         buffer from the input and from its own end; ``copied_pixel``: pixels copied one by one; ``call``: one;
         ``passes``: instructions of the ``input_stationary`` kernel's assembly; ``listed``: words of its list;
@@ -138,7 +140,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "filter": 0 if finished else blocks * filters,
         "results": 0 if finished else blocks * filters * (pixels // 4),
         "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
-        "constant": pixel_blocks * stored.constants,
+        **_constants(g, stored.constants, pixel_blocks, isa),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
         **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
@@ -226,7 +228,7 @@ def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "same_run": 0,
         "own_block": all["block"],
         "pair_block": all["block"],
-        "constant": all["pixel_block"] * constants,
+        **_constants(g, constants, all["pixel_block"], isa),
     }
 
 
@@ -247,6 +249,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
         "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
         "lanes_copied": refills * rows * -(-g.ow // PIXELS),
         "constant": 0,
+        "pattern": 0,
     }
 
 
@@ -268,9 +271,17 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
         "listed": schedule.list_words(filters) + (len(schedule.zones) if apart else 1) * computed * _WORDS_OF_BIAS,
         "stationary_block": blocks,
-        "constant": blocks * (g.f - computed),
+        **_constants(g, g.f - computed, blocks, isa),
         **_row_buffer(conv, plan, isa, schedule.layout.group_stride),
     }
+
+
+def _constants(g: Geometry, count: int, blocks: int, isa: Isa) -> dict[str, int]:
+    """What so many filters of constant results take in blocks of pixels."""
+    pattern = Pattern.of(g.f, isa)
+    if pattern.serves(count):
+        return {"constant": 0, "pattern": g.n * g.oh * g.ow * pattern.vectors}
+    return {"constant": blocks * count, "pattern": 0}
 
 
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from iree.compiler import ir
@@ -14,6 +14,7 @@ from dtmm_mlir.dialect import reference
 from dtmm_mlir.dialect.ops import Clamp, Geometry, PackedConvView, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Isa, Requantization, is_rectified
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
@@ -50,7 +51,8 @@ class ConvKernel:
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
       bits. [4, F] for ``depthwise`` (on MVE see ``DepthwiseKernel.parameters``), [blocks, filters of a block, 4] for
       ``table`` and ``pairs``, [filters, 4] for ``pixel_lanes``, [filters, 3] for ``input_stationary``. In all but
-      ``depthwise`` and ``pixel_lanes`` [constant filters, 2] follow: their result, and how far the next one's is
+      ``depthwise`` and ``pixel_lanes`` [constant filters, 2] follow: their result, and how far the next one's is; or,
+      in the end, the results of a pixel as i8, see ``constants.Pattern``
     - rows: [buffer_size] the row buffer or planes, where the kernel needs them: i8 or f32, or i8 widened
       (``Isa.row_bytes``); and what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32
@@ -173,14 +175,37 @@ class WindowKernel(ConvKernel):
         """The filters that no block computes."""
         return self.plan.uncomputed(self._blocks, self.geometry.f)
 
-    def _with_constants(self, table: np.ndarray, following: np.ndarray) -> np.ndarray:
-        """``table`` of parameters, and behind it result and ``following`` of each constant filter."""
-        if not len(self._constants):
-            return table
+    @cached_property
+    def _pattern(self) -> Pattern | None:
+        """What is stored at each pixel ahead of the computed results, where that serves."""
+        pattern = Pattern.of(self.geometry.f, self.isa)
+        return pattern if pattern.serves(len(self._constants)) else None
+
+    @property
+    def _constant_results(self) -> np.ndarray:
+        """[constant filters] i32."""
         assert self.rescale
         results = reference.requantize(self.conv.bias, self.rescale)[self._constants]
-        results = np.clip(results, *(self.clamp or (-128, 127)))
-        return np.concatenate([table.reshape(-1), np.stack([results, following], axis=1).reshape(-1)]).astype(np.int32)
+        return np.clip(results, *(self.clamp or (-128, 127))).astype(np.int32)
+
+    def _with_constants(self, table: np.ndarray, following: np.ndarray) -> np.ndarray:
+        """``table`` of parameters, and behind it result and ``following`` of each constant filter."""
+        if not len(self._constants) or self._pattern:
+            return table
+        constants = np.stack([self._constant_results, following], axis=1)
+        return np.concatenate([table.reshape(-1), constants.reshape(-1)]).astype(np.int32)
+
+    @property
+    def _pattern_words(self) -> int:
+        return -(-self.geometry.f // WORD) if self._pattern else 0
+
+    def _with_pattern(self, parameters: np.ndarray) -> np.ndarray:
+        """``parameters``, and behind them the results of a pixel in whole words."""
+        if not self._pattern:
+            return parameters
+        results = np.zeros(self._pattern_words * WORD, np.int8)
+        results[self._constants] = self._constant_results
+        return np.concatenate([parameters.reshape(-1), results.view(np.int32)])
 
     def emit(
         self,
@@ -210,6 +235,8 @@ class WindowKernel(ConvKernel):
             def row(y: Index, window: Index) -> None:
                 target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
                 self._begin_row(y)
+                if self._pattern:
+                    self._store_pattern(self._pattern, target)
                 self._pixel_blocks(window, target)
 
             self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row, self.plan.pixel_rows)
@@ -246,6 +273,24 @@ class WindowKernel(ConvKernel):
         """
         raise NotImplementedError
 
+    def _store_pattern(self, pattern: Pattern, target: Index) -> None:
+        """Constant results of one output row, or ``Plan.pixel_rows``, and anything where others will be stored."""
+        filters, pixels = self.geometry.f, self.plan.pixel_rows * self.geometry.ow
+        results = emit.pointer(self.parameter_table, self.parameters.size - self._pattern_words)
+        lanes = emit.vector_type(pattern.lanes, ir.IntegerType.get_signless(8))
+        type = emit.i32() if pattern.lanes == WORD else lanes
+        alignment = 1 if filters % WORD else WORD
+        for starts in pattern.pieces():
+            values = [emit.load_from(emit.advance(results, at), type, alignment) for at in starts]
+
+            def pixel(_: Index, output: ir.Value, starts: list[int], values: list[ir.Value]) -> list[ir.Value]:
+                for at, value in zip(starts, values, strict=True):
+                    emit.store_to(value, emit.advance(output, at - starts[0]), alignment)
+                return [emit.advance(output, filters)]
+
+            output = emit.pointer(self.output, emit.add(target, starts[0]))
+            emit.loop(0, pixels, partial(pixel, starts=starts, values=values), [output])
+
     def _store_constants(self, places: Sequence[int], parameters: ir.Value, output: ir.Value) -> None:
         """Results of the constant filters at some pixels.
 
@@ -254,6 +299,8 @@ class WindowKernel(ConvKernel):
             parameters: address of what ``_with_constants`` put there.
             output: address of the first pixel's result of the first one.
         """
+        if self._pattern:
+            return
         i8, stride = ir.IntegerType.get_signless(8), self.geometry.f
         if self.isa.store_constants(len(self._constants), places, parameters, output):
             return

@@ -109,7 +109,8 @@ class FilterKernel(WindowKernel):
         elif self._packed:
             table[:, 0, 3] += following[: len(table)] << _UPPER
         tables = [self._in_zone(table, number) for number in range(len(self._zones))] or [table]
-        return np.concatenate([self._with_constants(each, following[len(table) :]).reshape(-1) for each in tables])
+        all = [self._with_constants(each, following[len(table) :]).reshape(-1) for each in tables]
+        return self._with_pattern(np.concatenate(all))
 
     @property
     def _run_words(self) -> np.ndarray:
@@ -272,7 +273,8 @@ class FilterKernel(WindowKernel):
         self._zone_start: Index = 0
         for number, (first, _) in enumerate(self._zones[1:], 1):
             reached = arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(first))
-            start = emit.index(number * (self.parameters.size // len(self._zones)))
+            words = (self.parameters.size - self._pattern_words) // len(self._zones)
+            start = emit.index(number * words)
             self._zone_start = arith.select(reached, start, emit.index(self._zone_start))
         top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
         rows = {ky: emit.index(emit.add(top, ky * g.dilations[0])) for ky in sorted(self._skipped_rows)}

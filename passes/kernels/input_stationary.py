@@ -294,11 +294,11 @@ class InputStationaryKernel(WindowKernel):
 
     @property
     def parameters(self) -> np.ndarray:
-        """[computed filters, 3] i32, see ``PARAMETERS``; then the constant filters; then ``_biases``."""
+        """[computed filters, 3] i32, see ``PARAMETERS``; then the constant filters; then ``_biases``, and a pattern."""
         table = np.ascontiguousarray(super().parameters.T)[self._blocks, :PARAMETERS]
         table[:, 2] = table[:, 2] & (1 << STEP) - 1 | self._steps[: len(table)] << STEP
         table = self._with_constants(table, self._steps[len(table) :])
-        return np.concatenate([table.reshape(-1), self._biases.reshape(-1)]).astype(np.int32)
+        return self._with_pattern(np.concatenate([table.reshape(-1), self._biases.reshape(-1)]).astype(np.int32))
 
     @cached_property
     def _biases(self) -> np.ndarray:
@@ -604,7 +604,7 @@ class InputStationaryKernel(WindowKernel):
             self._joined_step = emit.advance(self._lists, at)
         if self._biases.size:
             size = self._biases[0].size
-            start = self.parameters.size - self._biases.size
+            start = self.parameters.size - self._pattern_words - self._biases.size
             self._row_biases = emit.pointer(
                 self.parameter_table, emit.add(of_row([size * z for z in range(len(zones))]), start)
             )

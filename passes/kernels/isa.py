@@ -296,9 +296,11 @@ class Isa:
         """
         return None
 
-    def store_constants(
-        self, count: int, places: Sequence[int], parameters: ir.Value, output: ir.Value
-    ) -> bool:
+    def pattern_lanes(self, results: int) -> int:
+        """Results of a pixel, of so many in all, that are stored at once, at whatever address they have there."""
+        return self.vector_bytes
+
+    def store_constants(self, count: int, places: Sequence[int], parameters: ir.Value, output: ir.Value) -> bool:
         """Stores results that are the same at each of some pixels; whether it can.
 
         Args:

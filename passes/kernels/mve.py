@@ -179,9 +179,7 @@ class Mve(Isa):
             behind = emit.assembly(how.assembly(), moving, VECTORS, still)
         return behind[0], behind[1]
 
-    def store_constants(
-        self, count: int, places: Sequence[int], parameters: ir.Value, output: ir.Value
-    ) -> bool:
+    def store_constants(self, count: int, places: Sequence[int], parameters: ir.Value, output: ir.Value) -> bool:
         if not count or not _are_near(places):
             return False
         how = Constants(len(places))

@@ -29,6 +29,9 @@ class Scalar(Isa):
     def __init__(self) -> None:
         super().__init__(vector_bytes=4)
 
+    def pattern_lanes(self, results: int) -> int:
+        return 1 if results % self.vector_bytes else self.vector_bytes
+
     def lanes(self, element: str) -> int:
         return 4 if element == "i8" else 1
 

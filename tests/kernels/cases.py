@@ -66,6 +66,10 @@ _INPUT_STATIONARY = [
     Case(geometry(6, 10, 5, 20, 1, n=2), 0.3, seed=43, plan=_stationary(4, 6, 2, joined=5)),
     Case(geometry(8, 12, 48, 8, strides=(2, 2)), 0.5, rescale="wide", clamp=True, seed=44, plan=_stationary(4, 2, 2)),
     Case(geometry(6, 70, 192, 3), 0.5, rescale="single", seed=45, plan=_stationary(4, 2, 2)),
+    # Most results are constants, of which some lie behind biases of several zones.
+    Case(geometry(8, 8, 32, 64), 0.02, seed=46, plan=_stationary(8, 2, skip_padding=1)),
+    Case(geometry(4, 8, 16, 70), 0.02, clamp=True, seed=47, plan=_stationary(4, 2, 2, skip_padding=1)),
+    Case(geometry(6, 6, 16, 40), 0.02, seed=48, plan=Plan("table", 4, 1, 1, 2, unrolled=6, skip_padding=1)),
 ]
 
 
@@ -186,6 +190,13 @@ BATCHES: dict[str, list[Case]] = {
         Case(geometry(6, 6, c, 11), kept, clamp=bool(i % 2), seed=i)
         for c in (3, 20, 40)
         for i, kept in enumerate((0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0))
+    ]
+    + [  # most results are constants
+        Case(geometry(5, 6, 16, f, k, n=2), kept, clamp=bool(f % 3), seed=f)
+        for f, k, kept in (
+            (4, 1, 0.2), (5, 1, 0.2), (9, 3, 0.02), (12, 1, 0.1), (20, 1, 0.3), (31, 3, 0.01), (36, 1, 0.4),
+            (64, 3, 0.03), (100, 1, 0.2),
+        )
     ],
     "rescale": [
         Case(geometry(5, 6, c, 13, k), 0.6, rescale=rescale, clamp=clamp, seed=c + k)
