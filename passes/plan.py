@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -116,12 +116,19 @@ class PlanKernels(Pass):
                 conv.op.attributes["plan"] = plan.attribute()
 
 
-def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize = "balanced") -> Plan:
+def choose(
+    conv: Convolution,
+    isa: Isa,
+    costs: Mapping[str, float],
+    optimize: Optimize = "balanced",
+    plans: Sequence[Plan] | None = None,
+) -> Plan:
     """The plan with the lowest estimate, within what ``optimize`` allows.
 
     Args:
         isa: what the kernel is written in.
         costs: of that, see ``cost.costs_of``.
+        plans: to choose from; by default all ``candidates``. Not looked at for depthwise convolutions.
     """
     g = conv.geometry
     if g.is_depthwise:
@@ -130,7 +137,8 @@ def choose(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Op
         rows = _rows(g, g.c * conv.weights.itemsize)
         return Plan("depthwise", pixels, 1, 1, rows, unrolled=_STRAIGHT_POSITIONS[optimize])
 
-    plans = [p for p in candidates(conv, isa, costs, optimize) if optimize == "speed" or _may_repeat(conv, p, isa)]
+    plans = candidates(conv, isa, costs, optimize) if plans is None else plans
+    plans = [plan for plan in plans if optimize == "speed" or _may_repeat(conv, plan, isa)]
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
 

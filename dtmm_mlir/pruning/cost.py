@@ -13,13 +13,21 @@ from torch import nn
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
+from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.select import isa_of
-from dtmm_mlir.passes.plan import choose
+from dtmm_mlir.passes.plan import candidates, choose
 from dtmm_mlir.pruning.layers import Layer, find_layers
 from dtmm_mlir.targets import Target
 
 _PARAMETER_BYTES = 16
 """Of each filter: bias, multiplier, shift and one word of the kernel's."""
+
+
+_FEW = 0.3
+"""Share of filterlets that masks keep for which plans are looked for."""
+
+_NEAR = 1.25
+"""Instructions of the best plan's that a good one takes at most."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class LayerCosts:
 
     target: Target
     _known: dict[tuple[Geometry, bytes], tuple[int, int]] = field(default_factory=dict)
+    _plans: dict[Geometry, list[Plan]] = field(default_factory=dict)
 
     def __call__(self, geometry: Geometry, mask: np.ndarray) -> tuple[int, int]:
         """Instructions and bytes of weights, offsets and parameters under the planner's plan.
@@ -70,7 +79,9 @@ class LayerCosts:
         if key not in self._known:
             conv = Masked(geometry, mask)
             isa, costs = isa_of(self.target.isa, self.target.vector_bytes), costs_of(self.target.isa)
-            plan: Plan = choose(conv, isa, costs)
+            if geometry not in self._plans:
+                self._plans[geometry] = _good_plans(geometry, isa, costs)
+            plan = choose(conv, isa, costs, plans=self._plans[geometry])
             bytes = stored_bytes(conv, plan, isa) + _PARAMETER_BYTES * geometry.f
             self._known[key] = round(estimate(conv, plan, isa, costs)), bytes
         return self._known[key]
@@ -113,6 +124,20 @@ class Predictor:
             flash=self.measured.flash + stored + _other_weights(model) - self.other_weights,
             ram=round(self.measured.ram * _largest(layers) / _largest(self.layers)),
         )
+
+
+def _good_plans(g: Geometry, isa: Isa, costs: Mapping[str, float]) -> list[Plan]:
+    """The plans near the best for some masks, all filterlets and few: hardly another one is the best for a mask."""
+    random, shape = np.random.default_rng(0), (g.f, g.kh, g.kw)
+    few, shared = random.random(shape) < _FEW, np.broadcast_to(random.random(shape[1:]) < _FEW, shape)
+    found: dict[Plan, None] = {}
+    for mask in (np.ones(shape, bool), few, shared):
+        conv = Masked(g, mask)
+        plans = {plan: estimate(conv, plan, isa, costs) for plan in candidates(conv, isa, costs, "balanced")}
+        near = _NEAR * min(plans.values())
+        smallest = min(plans, key=lambda plan: (stored_bytes(conv, plan, isa), plans[plan]))
+        found |= dict.fromkeys([smallest, *(plan for plan, instructions in plans.items() if instructions <= near)])
+    return list(found)
 
 
 def _dense(g: Geometry) -> np.ndarray:

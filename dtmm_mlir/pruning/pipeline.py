@@ -35,7 +35,7 @@ from dtmm_mlir.targets import get_target
 _FINALISTS = 6
 """Candidates of a search, at most, that are fine-tuned."""
 
-_MORE = 6
+_MORE = 8
 """Networks near the one that is found that are fine-tuned, too, where the cheapest one is looked for."""
 
 _LOST = 0.2
@@ -196,8 +196,8 @@ class _Run:
 
     def _cheapest(self, searched: list[FrozenTrial]) -> dict[str, Any]:
         """The cheapest network that keeps the metric, the dearest where none does: candidates from all over the front
-        are fine-tuned from the cheapest on until one does, and where none does, some that take more; then those between
-        it and the one before it, or, where filterlets may go, networks that go on from there."""
+        are fine-tuned from the cheapest on until one does, and where none does, some that take more; then some near
+        it."""
         trials = front(searched)
         places = _spread(0, len(trials), _FINALISTS)
         while dearer := front([trial for trial in searched if trial.values[1] > trials[-1].values[1]]):
@@ -207,33 +207,27 @@ class _Run:
         for place in places:
             found = self._measured(self._tuned(trials[place]))
             if self._keeps_metric(found):
-                between = trials[missed + 1 : place]
-                return self._between(found, between) if self.settings.method == "filters" else self._sparser(found)
+                return self._cheaper(found, trials[missed + 1 : place])
             missed = place
         return found
 
-    def _between(self, found: dict[str, Any], trials: list[FrozenTrial]) -> dict[str, Any]:
-        """The cheapest network that keeps the metric among ``found`` and ``trials`` that are cheaper, by bisection."""
-        for _ in range(_MORE):
-            if not trials:
+    def _cheaper(self, found: dict[str, Any], trials: list[FrozenTrial]) -> dict[str, Any]:
+        """The cheapest network that keeps the metric among ``found`` and some more: those of the cheaper ``trials``, by
+        bisection, in turns with networks that go on from the best so far where filterlets may go."""
+        lost, goes_on = _LOST, self.settings.method != "filters"
+        for turn in range(_MORE):
+            trials = [trial for trial in trials if trial.values[1] < found["predicted"]["instructions"]]
+            bisects = bool(trials) and not (goes_on and turn % 2)
+            if not bisects and not goes_on:
                 break
             middle = len(trials) // 2
-            cheaper = self._measured(self._tuned(trials[middle]))
-            if self._keeps_metric(cheaper):
-                found, trials = cheaper, trials[:middle]
-            else:
-                trials = trials[middle + 1 :]
-        return found
-
-    def _sparser(self, found: dict[str, Any]) -> dict[str, Any]:
-        """The cheapest network that keeps the metric among ``found`` and some that go on from there."""
-        lost = _LOST
-        for _ in range(_MORE):
-            sparser = self._measured(self._tuned_again(found, lost))
-            if self._keeps_metric(sparser) and _measured_instructions(sparser) < _measured_instructions(found):
-                found = sparser
-            else:
+            tried = self._measured(self._tuned(trials[middle]) if bisects else self._tuned_again(found, lost))
+            better = self._keeps_metric(tried) and _measured_instructions(tried) < _measured_instructions(found)
+            if bisects:
+                trials = trials[:middle] if better else trials[middle + 1 :]
+            elif not better:
                 lost /= 2
+            found = tried if better else found
         return found
 
     def _keeps_metric(self, found: dict[str, Any]) -> bool:

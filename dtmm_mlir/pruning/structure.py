@@ -20,17 +20,20 @@ Readers = Mapping[str, Sequence[str]]
 _SHARING = (1, 2, 4)
 """Neighbouring filters that keep the same positions; all filters may, too."""
 
-_RESULTS = (0, 1, 2, 4, 8, 16)
-"""What a filter's results cost, in filterlets, where filters are pruned that keep too little to be worth that."""
-
-_CHARGES = (0.0, 0.5, 1.0)
-"""Of what readers take for a channel, shares that are tried as what its filter costs besides its own instructions."""
-
-_SHARES = (1.0, 0.98, 0.96, 0.94, 0.91, 0.88, 0.84, 0.8, 0.75, 0.69, 0.62, 0.54, 0.45, 0.35, 0.25, 0.15, 0.08)
+_SHARES = (1.0, 0.97, 0.93, 0.88, 0.81, 0.72, 0.6, 0.45, 0.25)
 """Shares of a layer's importance that are tried."""
 
-_SOME_SHARES, _BEST_UNITS = (0.94, 0.75, 0.45), 2
-"""Where all units are tried, and how many of them are at the other shares."""
+_SOME_SHARES, _BEST_UNITS = (0.93, 0.72, 0.45), 2
+"""Where all units are tried, and how many of them are tried everywhere."""
+
+_STEPS = (4, 8, 16)
+"""Filters whose multiples are tried next as how many stay."""
+
+_ROUNDING = 1e-12
+"""Share of an importance that sums of it may be off."""
+
+_LEAST_GAIN = 1e-3
+"""Share of all instructions that another number of filters has to save."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,10 @@ class Unit:
     Attributes:
         filters: neighbouring ones.
         width: positions along kx.
-        results: filterlets that the results of ``filters`` cost as much as. A unit counts for no more than the
-            importance that the best of its filters' units have on average, these added.
     """
 
     filters: int = 1
     width: int = 1
-    results: int = 0
 
 
 def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
@@ -58,7 +58,7 @@ def plain_mask(importance: np.ndarray, share: float) -> np.ndarray:
     Returns:
         [F, KH, KW] bool.
     """
-    return _reaching(importance, share, Unit())
+    return _reaching(importance, share * importance.sum(), Unit())
 
 
 def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs: Costs) -> np.ndarray:
@@ -67,7 +67,8 @@ def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs:
     A kernel computes blocks of filters together and walks the positions that any filter of the block keeps, so filters
     of a block better share them; runs of neighbouring positions share inputs; and results of a filter that keeps
     nothing are constants. Tried are filterlets of 1, 2, 4 neighbouring filters and of all together, each at single
-    positions and in whole kernel rows, those of the largest importance first, or those of the filters that keep most.
+    positions and in whole kernel rows, those of the largest importance first, of all filters or of those that matter
+    most.
 
     Args:
         importance: [F, KH, KW], at least zero.
@@ -78,8 +79,7 @@ def choose_mask(importance: np.ndarray, share: float, geometry: Geometry, costs:
     Returns:
         [F, KH, KW] bool.
     """
-    masks = [_reaching(importance, share, unit) for unit in _units(importance.shape)]
-    return min(masks, key=lambda mask: costs(geometry, mask))
+    return choose_masks({"": importance}, {"": share}, [Layer("", geometry)], costs, {})[""]
 
 
 def choose_masks(
@@ -102,14 +102,7 @@ def choose_masks(
     Returns:
         By layer, [F, KH, KW] bool.
     """
-
-    def chosen(charges: Mapping[str, float]) -> dict[str, np.ndarray]:
-        return {
-            x.name: choose_mask(importances[x.name], shares[x.name], x.geometry, _Charged(costs, charges[x.name]))
-            for x in layers
-        }
-
-    return _best_charged(chosen, importances, shares, layers, costs, readers)
+    return _Network(importances, layers, costs, readers, shares).masks(np.inf)
 
 
 def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -> np.ndarray:
@@ -127,7 +120,7 @@ def choose_again(mask: np.ndarray, importance: np.ndarray, grown: float = 0.0) -
     """
     stays, again = mask.any(axis=(1, 2)), np.zeros_like(mask)
     if stays.any():
-        unit = next(unit for unit in reversed(_units(mask.shape)) if _consists_of(mask, unit))
+        unit = next(unit for unit in reversed(_units(mask.shape)) if _consists_of(mask[stays], unit))
         kept = _sums(mask[stays], unit) > 0
         count = round(kept.sum() ** (1 - grown) * kept.size**grown)
         again[stays] = _largest(importance[stays], count, unit)
@@ -144,77 +137,143 @@ def choose_shares(
     """How much of each layer's importance to keep, so that all keep ``share`` and take the fewest instructions.
 
     Importance is given up where an instruction costs least of it: each layer takes the share that minimises its
-    instructions, and those of other layers for its results, plus a price times the importance it loses, with the one
-    price that keeps enough.
+    instructions plus a price times the importance it loses, with the one price that keeps enough.
 
     Args:
         importances: by layer, [F, KH, KW], at least zero, of one scale.
         share: of the sum over all layers.
-        readers: of filters that may be removed; none by default.
+        readers: of filters that may be removed.
     """
-    readers = readers or {}
     allowed = (1 - share) * sum(scores.sum() for scores in importances.values())
-
-    def chosen(charges: Mapping[str, float]) -> dict[str, np.ndarray]:
-        tried, lost, taken = [], [], []
-        for layer in layers:
-            scores, charged = importances[layer.name], _Charged(costs, charges[layer.name])
-            tried.append(_each_share(scores, layer.geometry, charged))
-            lost.append([scores.sum() - scores[mask].sum() for mask in tried[-1]])
-            taken.append([charged(layer.geometry, mask)[0] for mask in tried[-1]])
-        picked = _cheapest(np.array(lost), np.array(taken, np.float64), allowed)
-        return {layer.name: masks[index] for layer, masks, index in zip(layers, tried, picked, strict=True)}
-
-    best = _best_charged(chosen, importances, dict.fromkeys(importances, share), layers, costs, readers)
-    kept = {name: importances[name][mask].sum() for name, mask in best.items()}
+    masks = _Network(importances, layers, costs, readers or {}).masks(allowed)
+    kept = {name: importances[name][mask].sum() for name, mask in masks.items()}
     return {name: float(sum / (importances[name].sum() or 1.0)) for name, sum in kept.items()}
 
 
 @dataclass(frozen=True)
-class _Charged:
-    """Costs of a layer, and what others take for the results of each filter that keeps something."""
+class _Choice:
+    """One mask of a layer.
 
-    costs: Costs
-    charge: float
+    Attributes:
+        lost: importance.
+        taken: instructions.
+        mask: [F, KH, KW] bool.
+    """
 
-    def __call__(self, geometry: Geometry, mask: np.ndarray) -> tuple[float, int]:
-        instructions, bytes = self.costs(geometry, mask)
-        return instructions + self.charge * int(mask.any(axis=(1, 2)).sum()), bytes
-
-
-def _best_charged(
-    choose: Callable[[Mapping[str, float]], dict[str, np.ndarray]],
-    importances: Mapping[str, np.ndarray],
-    shares: Mapping[str, float],
-    layers: Sequence[Layer],
-    costs: Costs,
-    readers: Readers,
-) -> dict[str, np.ndarray]:
-    """The masks of the fewest instructions that ``choose`` makes of what each layer is charged for a filter: shares of
-    what its readers take about for a channel."""
-    geometries = {layer.name: layer.geometry for layer in layers}
-    whole = dict.fromkeys(geometries, 0.0)
-    for name, g in geometries.items():
-        for reader in readers.get(name, ()):
-            mask = plain_mask(importances[reader], shares[reader])
-            whole[name] += costs(geometries[reader], mask)[0] / g.f
-    parts = _CHARGES if any(whole.values()) else (0.0,)
-    tried = [choose({name: part * charge for name, charge in whole.items()}) for part in parts]
-    return min(tried, key=lambda masks: _instructions(masks, layers, costs, readers))
+    lost: float
+    taken: float
+    mask: np.ndarray
 
 
-def _instructions(masks: Mapping[str, np.ndarray], layers: Sequence[Layer], costs: Costs, readers: Readers) -> float:
-    """Of all layers, once filters that keep nothing are removed where they have ``readers``."""
-    channels: dict[str, int] = {}
-    left = dict(masks)
-    for name in masks.keys() & readers.keys():
-        left[name] = masks[name][filters_left(masks[name])]
-        channels |= dict.fromkeys(readers[name], len(left[name]))
-    total = 0.0
-    for layer in layers:
-        g, mask = layer.geometry, left[layer.name]
-        total += costs(replace(g, c=channels.get(layer.name, g.c), f=len(mask)), mask)[0]
-    return total
+class _Network:
+    """Convolutions whose masks are chosen together.
+
+    Args:
+        wanted: by layer, the share of its importance that stays; by default some are tried.
+    """
+
+    def __init__(
+        self,
+        importances: Mapping[str, np.ndarray],
+        layers: Sequence[Layer],
+        costs: Costs,
+        readers: Readers,
+        wanted: Mapping[str, float] | None = None,
+    ) -> None:
+        self._importances, self._costs, self._readers, self._wanted = importances, costs, readers, wanted
+        self._geometries = {layer.name: layer.geometry for layer in layers}
+        self._writers = {reader: name for name, each in readers.items() for reader in each}
+        self._units = {name: self._best_units(name) for name in self._geometries}
+        self._known: dict[tuple[str, int, int], list[_Choice]] = {}
+
+    def masks(self, allowed: float) -> dict[str, np.ndarray]:
+        """Those of the fewest instructions that lose no more importance than ``allowed``.
+
+        How many filters a layer keeps is moved where that saves most, as long as it does.
+        """
+        counts = {name: g.f for name, g in self._geometries.items()}
+        least, masks = self._best(counts, allowed)
+        while True:
+            moved = [
+                {**counts, name: count} for name, g in self._geometries.items() for count in _near(counts[name], g.f)
+            ]
+            tried = [(*self._best(other, allowed), other) for other in moved]
+            best = min(tried, key=lambda each: each[0], default=(np.inf, {}, {}))
+            if best[0] >= least * (1 - _LEAST_GAIN):
+                return masks
+            least, masks, counts = best
+
+    def _best(self, counts: Mapping[str, int], allowed: float) -> tuple[float, dict[str, np.ndarray]]:
+        """The fewest instructions with so many filters in each layer, and masks; infinity where too much is lost."""
+        choices = {name: self._choices(name, counts) for name in self._geometries}
+        if not all(choices.values()) or sum(min(x.lost for x in each) for each in choices.values()) > allowed:
+            return np.inf, {}
+        lost, taken = (
+            np.array([[getattr(x, n) for x in each] for each in choices.values()]) for n in ("lost", "taken")
+        )
+        picked = _cheapest(lost, taken, allowed)
+        masks = {name: each[index].mask for (name, each), index in zip(choices.items(), picked, strict=True)}
+        return float(taken[np.arange(len(picked)), picked].sum()), masks
+
+    def _choices(self, name: str, counts: Mapping[str, int]) -> list[_Choice]:
+        """Masks of one layer that keep some of its filters, those of the largest importance."""
+        channels = counts[self._writers[name]] if name in self._writers else self._geometries[name].c
+        key = name, counts[name], channels
+        if key not in self._known:
+            scores, stays = self._importances[name], self._stays(name, counts[name])
+            each = [
+                [self._mask(scores, stays, goal, x) for x in self._units[name]] for goal in self._goals(name, stays)
+            ]
+            self._known[key] = [
+                min((self._judged(name, stays, mask, channels) for mask in masks), key=lambda x: x.taken)
+                for masks in each
+            ]
+        return self._known[key]
+
+    def _stays(self, name: str, count: int) -> np.ndarray:
+        """[F] bool: the ``count`` filters of the largest importance."""
+        stays = np.zeros(len(self._importances[name]), bool)
+        stays[np.argsort(-self._importances[name].sum(axis=(1, 2)), kind="stable")[:count]] = True
+        return stays
+
+    def _goals(self, name: str, stays: np.ndarray) -> list[float]:
+        """Importance that masks of a layer are to keep, of what its filters that stay have."""
+        left = self._importances[name][stays].sum()
+        if self._wanted is None:
+            return [share * left for share in _SHARES]
+        goal = self._wanted[name] * self._importances[name].sum()
+        return [goal] if goal <= left * (1 + _ROUNDING) else []
+
+    @staticmethod
+    def _mask(importance: np.ndarray, stays: np.ndarray, goal: float, unit: Unit) -> np.ndarray:
+        mask = np.zeros(importance.shape, bool)
+        mask[stays] = _reaching(importance[stays], goal, unit)
+        return mask
+
+    def _judged(self, name: str, stays: np.ndarray, mask: np.ndarray, channels: int) -> _Choice:
+        """A mask whose empty filters are removed where others read them."""
+        g = replace(self._geometries[name], c=channels)
+        left = mask[stays] if name in self._readers else mask
+        lost = self._importances[name][~mask].sum()
+        return _Choice(float(lost), self._costs(replace(g, f=len(left)), left)[0], mask)
+
+    def _best_units(self, name: str) -> list[Unit]:
+        """What the cheapest masks consist of where all filters may stay."""
+        importance, g = self._importances[name], self._geometries[name]
+        shares = _SOME_SHARES if self._wanted is None else (self._wanted[name],)
+
+        def taken(unit: Unit, share: float) -> float:
+            return self._costs(g, _reaching(importance, share * importance.sum(), unit))[0]
+
+        best = [sorted(_units(importance.shape), key=lambda x: taken(x, share))[:_BEST_UNITS] for share in shares]
+        return list(dict.fromkeys(unit for units in best for unit in units))
+
+
+def _near(count: int, most: int) -> set[int]:
+    """Numbers of filters to try beside ``count``: one less, and the next multiples."""
+    fewer = {(count - 1) // step * step for step in _STEPS}
+    more = {min(count // step * step + step, most) for step in _STEPS}
+    return ({count - 1} | fewer | more) - {0, count}
 
 
 def filters_left(mask: np.ndarray) -> np.ndarray:
@@ -222,21 +281,6 @@ def filters_left(mask: np.ndarray) -> np.ndarray:
     stays = np.asarray(mask.any(axis=(1, 2)))
     stays[0] |= not stays.any()
     return stays
-
-
-def _each_share(importance: np.ndarray, geometry: Geometry, costs: Costs) -> list[np.ndarray]:
-    """A mask for each of ``_SHARES``, about those of ``choose_mask``."""
-    best = {
-        unit
-        for share in _SOME_SHARES
-        for unit in sorted(
-            _units(importance.shape), key=lambda unit: costs(geometry, _reaching(importance, share, unit))
-        )[:_BEST_UNITS]
-    }
-    return [
-        min((_reaching(importance, share, unit) for unit in best), key=lambda mask: costs(geometry, mask))
-        for share in _SHARES
-    ]
 
 
 def _cheapest(lost: np.ndarray, taken: np.ndarray, allowed: float) -> np.ndarray:
@@ -272,18 +316,18 @@ def _use_rest(picked: np.ndarray, lost: np.ndarray, taken: np.ndarray, allowed: 
 def _units(shape: tuple[int, ...]) -> list[Unit]:
     """What masks of ``shape`` [F, KH, KW] may be made of."""
     sharing = sorted({min(filters, shape[0]) for filters in (*_SHARING, shape[0])})
-    widths = sorted({1, shape[2]})
-    return [
-        Unit(*unit, results) for unit in product(sharing, widths) for results in (_RESULTS if unit[0] == 1 else (0,))
-    ]
+    return [Unit(*unit) for unit in product(sharing, sorted({1, shape[2]}))]
 
 
-def _reaching(importance: np.ndarray, share: float, unit: Unit) -> np.ndarray:
-    """The fewest units that keep ``share`` of the importance."""
-    sums = _sums(importance, unit)
-    reached = np.cumsum(sums.flat[_order(sums, unit)])
-    goal = share * reached[-1] * (1 - 1e-12)
-    return _largest(importance, sums.size if share >= 1 else int(np.searchsorted(reached, goal)) + 1, unit)
+def _reaching(importance: np.ndarray, goal: float, unit: Unit) -> np.ndarray:
+    """The fewest units that keep ``goal`` of the importance."""
+    reached = np.cumsum(-np.sort(-_sums(importance, unit), axis=None))
+    goal *= 1 - _ROUNDING
+    return _largest(
+        importance,
+        reached.size if goal >= reached[-1] * (1 - 2 * _ROUNDING) else int(np.searchsorted(reached, goal)) + 1,
+        unit,
+    )
 
 
 def _largest(importance: np.ndarray, count: int, unit: Unit) -> np.ndarray:
@@ -291,16 +335,8 @@ def _largest(importance: np.ndarray, count: int, unit: Unit) -> np.ndarray:
     f, _, kw = importance.shape
     sums = _sums(importance, unit)
     kept = np.zeros(sums.shape, bool)
-    kept.flat[_order(sums, unit)[:count]] = True
+    kept.flat[np.argsort(-sums, axis=None, kind="stable")[:count]] = True
     return np.ascontiguousarray(kept.repeat(unit.filters, axis=0).repeat(unit.width, axis=2)[:f, :, :kw])
-
-
-def _order(sums: np.ndarray, unit: Unit) -> np.ndarray:
-    """Flat indices of units, most important first."""
-    largest = -np.sort(-sums.reshape(len(sums), -1), axis=1)
-    counts = np.arange(largest.shape[1]) + 1 + unit.results / (unit.filters * unit.width)
-    means = (largest.cumsum(axis=1) / counts).max(axis=1)
-    return np.lexsort((-sums.ravel(), -np.minimum(sums, means[:, None, None]).ravel()))
 
 
 def _sums(array: np.ndarray, unit: Unit) -> np.ndarray:
