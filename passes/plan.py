@@ -128,7 +128,8 @@ def choose(
     Args:
         isa: what the kernel is written in.
         costs: of that, see ``cost.costs_of``.
-        plans: to choose from; by default all ``candidates``. Not looked at for depthwise convolutions.
+        plans: to choose from, ``candidates`` for the shape with some filterlets; by default those for these. Not looked
+            at for depthwise convolutions.
     """
     g = conv.geometry
     if g.is_depthwise:
@@ -137,7 +138,7 @@ def choose(
         rows = _rows(g, g.c * conv.weights.itemsize)
         return Plan("depthwise", pixels, 1, 1, rows, unrolled=_STRAIGHT_POSITIONS[optimize])
 
-    plans = candidates(conv, isa, costs, optimize) if plans is None else plans
+    plans = candidates(conv, isa, costs, optimize) if plans is None else [p for p in plans if _serves(conv, p, isa)]
     plans = [plan for plan in plans if optimize == "speed" or _may_repeat(conv, plan, isa)]
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
@@ -243,6 +244,19 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
                 yield Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
 
 
+def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+    """Whether a plan for the same shape serves these filterlets, too."""
+    if plan.kernel == "input_stationary":
+        return _leaves_room(conv, plan)
+    return not plan.masked or _may_mask(conv, plan, isa)
+
+
+def _leaves_room(conv: Convolution, plan: Plan) -> bool:
+    """Whether sums and list of passes of the ``input_stationary`` kernel leave room for a row buffer."""
+    scratch, least = scratch_bytes(conv, plan), LANES + least_row_bytes(conv, plan)
+    return scratch <= max(_BUFFER_BYTES // 2, _BUFFER_BYTES - least)
+
+
 def _may_mask(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether straight-line code may test which runs a block has."""
     g = conv.geometry
@@ -268,11 +282,10 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
         if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
-        scratch, least = scratch_bytes(conv, plan), LANES + least_row_bytes(conv, plan)
         far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
-        if scratch > max(_BUFFER_BYTES // 2, _BUFFER_BYTES - least) or (pixels * together == 8 and far):
+        if not _leaves_room(conv, plan) or (pixels * together == 8 and far):
             continue
-        rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch)
+        rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch_bytes(conv, plan))
         yield replace(plan, rows=max(together, rows // together * together))
 
 

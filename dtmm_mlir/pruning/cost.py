@@ -12,7 +12,7 @@ from torch import nn
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
-from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
+from dtmm_mlir.passes.cost import costs_of, estimate, fwcs_bytes, stored_bytes
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.plan import candidates, choose
@@ -127,16 +127,19 @@ class Predictor:
 
 
 def _good_plans(g: Geometry, isa: Isa, costs: Mapping[str, float]) -> list[Plan]:
-    """The plans near the best for some masks, all filterlets and few: hardly another one is the best for a mask."""
+    """The plans near the best for some masks, all filterlets and few, and near the best of those that store no more
+    than FWCS: hardly another one is chosen for any mask."""
     random, shape = np.random.default_rng(0), (g.f, g.kh, g.kw)
     few, shared = random.random(shape) < _FEW, np.broadcast_to(random.random(shape[1:]) < _FEW, shape)
     found: dict[Plan, None] = {}
     for mask in (np.ones(shape, bool), few, shared):
         conv = Masked(g, mask)
         plans = {plan: estimate(conv, plan, isa, costs) for plan in candidates(conv, isa, costs, "balanced")}
-        near = _NEAR * min(plans.values())
-        smallest = min(plans, key=lambda plan: (stored_bytes(conv, plan, isa), plans[plan]))
-        found |= dict.fromkeys([smallest, *(plan for plan, instructions in plans.items() if instructions <= near)])
+        bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
+        small = max(fwcs_bytes(conv, int(mask.sum())), min(bytes.values()))
+        for some in (plans, {plan: n for plan, n in plans.items() if bytes[plan] <= small}):
+            near = _NEAR * min(some.values())
+            found |= dict.fromkeys(plan for plan, instructions in some.items() if instructions <= near)
     return list(found)
 
 

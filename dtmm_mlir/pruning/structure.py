@@ -241,8 +241,8 @@ class _Network:
         left = self._importances[name][stays].sum()
         if self._wanted is None:
             return [share * left for share in _SHARES]
-        goal = self._wanted[name] * self._importances[name].sum()
-        return [goal] if goal <= left * (1 + _ROUNDING) else []
+        share, goal = self._wanted[name], self._wanted[name] * self._importances[name].sum()
+        return [goal] if stays.all() or (share < 1 and goal <= left * (1 + _ROUNDING)) else []
 
     @staticmethod
     def _mask(importance: np.ndarray, stays: np.ndarray, goal: float, unit: Unit) -> np.ndarray:

@@ -13,14 +13,18 @@ pytest.importorskip("torch_pruning")
 from torch import nn  # noqa: E402
 from torch.nn.utils import prune as torch_prune  # noqa: E402
 
+from dtmm_mlir.passes.cost import costs_of, estimate  # noqa: E402
+from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
+from dtmm_mlir.passes.plan import choose  # noqa: E402
 from dtmm_mlir.pruning import IMPORTANCES, ImageClassifier, apply_masks, bake, choose_mask, importance, masks_of  # noqa: E402
-from dtmm_mlir.pruning.cost import Cost, LayerCosts, Predictor  # noqa: E402
+from dtmm_mlir.pruning.cost import Cost, LayerCosts, Masked, Predictor  # noqa: E402
 from dtmm_mlir.pruning.filters import find_groups, readers_of, remove_empty, remove_filters  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions  # noqa: E402
 from dtmm_mlir.pruning.layers import find_layers  # noqa: E402
 from dtmm_mlir.pruning.structure import choose_again, choose_masks, choose_shares, plain_mask  # noqa: E402
 from dtmm_mlir.pruning.tuning import fine_tune  # noqa: E402
 from dtmm_mlir.targets import get_target  # noqa: E402
+from tests.kernels.convolutions import geometry  # noqa: E402
 
 M55 = get_target("cortex-m55")
 
@@ -172,6 +176,28 @@ def test_masks_keep_the_share_they_are_asked_for(share: float) -> None:
         assert scores[mask].sum() >= share * scores.sum() * (1 - 1e-9)
     assert scores[plain].sum() - scores[plain].min() < share * scores.sum() or plain.all()
     assert costs(shape, chosen)[0] <= costs(shape, plain)[0]
+
+
+def test_layers_without_importance_stay_whole() -> None:
+    layers = find_layers(nn.Sequential(nn.Conv2d(4, 9, 3), nn.Conv2d(9, 6, 3)), torch.zeros(1, 4, 9, 9))
+    scores = {"0": np.zeros((9, 3, 3)), "1": np.random.default_rng(0).gamma(0.4, size=(6, 3, 3))}
+    costs, readers = LayerCosts(M55), {"0": ["1"]}
+    shares = choose_shares(scores, 0.5, layers, costs, readers)
+    masks = choose_masks(scores, {"0": 1.0, "1": shares["1"]}, layers, costs, readers)
+    assert masks["0"].all()
+    assert 0 < masks["1"].sum() < masks["1"].size
+
+
+@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m4", "riscv32"])
+def test_costs_are_those_of_the_planners_choice(target: str) -> None:
+    """Within 5 %, as not all plans are looked at for every mask."""
+    chip, random = get_target(target), np.random.default_rng(5)
+    isa, costs, ours = isa_of(chip.isa, chip.vector_bytes), costs_of(chip.isa), LayerCosts(chip)
+    for g in (geometry(8, 8, 24, 20), geometry(4, 4, 50, 32), geometry(6, 6, 16, 24, 1)):
+        for kept in (1.0, 0.8, 0.4, 0.1):
+            mask = random.random((g.f, g.kh, g.kw)) < kept
+            exact = estimate(Masked(g, mask), choose(Masked(g, mask), isa, costs), isa, costs)
+            assert exact * 0.95 <= ours(g, mask)[0] <= exact * (1.05 if kept < 1 else 1.001)
 
 
 def shared(mask: np.ndarray, filters: int) -> bool:
