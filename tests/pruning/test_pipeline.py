@@ -31,11 +31,11 @@ needs_qemu = pytest.mark.skipif(
 
 @needs_qemu
 def test_without_limits_the_network_gets_sparser_while_it_may(recipe: ImageClassifier, tmp_path: Path) -> None:
-    """The cheapest candidate, then six that go on from there, as none can lose too much."""
+    """The cheapest candidate, then eight more near it, as none can lose too much."""
     prune(recipe, Settings(trials=3, effort=0, budget=Budget(drop=100.0)), tmp_path / "run")
     measured = [json.loads(path.read_text())["instructions"] for path in (tmp_path / "run").glob("measured-*.json")]
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert len(measured) == 7
+    assert len(measured) == 9
     assert result["pruned"]["instructions"] == min(measured)
 
 
