@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define EXPORTED __attribute__((visibility("default")))
-#define MAX_RANGES 128
+#define MAX_RANGES 1024
 
 typedef uint64_t plugin_id;
 typedef uint32_t access_info;
