@@ -261,11 +261,11 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     if plan.filters > 1 or plan.run_width > 1 or plan.dense:
         yield "plan names the input_stationary kernel, which takes filters and run_width of 1, and dense = 0"
     pixels, rows = min(plan.pixels, g.ow), plan.pixel_rows
-    whole = pixels in (4, g.ow)
-    if rows > 1 and (not whole or g.oh % rows or min(plan.rows, g.oh) % rows or pixels * rows > 8):
+    divides = g.oh % rows == min(plan.rows, g.oh) % rows == 0
+    if rows > 1 and (pixels not in (4, g.ow) or not divides or pixels * rows > 8):
         yield (
             f"plan's pixel_rows = {rows} must divide the {g.oh} output rows and the plan's {plan.rows}, with pixels as "
-            f"many as columns, or four, and at most 8 in all"
+            "many as columns, or four, and at most 8 in all"
         )
     if plan.skip_padding and rows > 1 and (rows > 2 or pixels != 4):
         yield f"plan's skip_padding takes one output row, or two of four pixels, not {rows} of {pixels}"

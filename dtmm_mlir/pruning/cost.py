@@ -22,7 +22,6 @@ from dtmm_mlir.targets import Target
 _PARAMETER_BYTES = 16
 """Of each filter: bias, multiplier, shift and one word of the kernel's."""
 
-
 _FEW = 0.3
 """Share of filterlets that masks keep for which plans are looked for."""
 

@@ -71,6 +71,19 @@ def test_parameters_are_stored_for_each_zone_where_they_are_few(
     assert [plan.skip_padding for plan in plans_in(module)] == [skips]
 
 
+@pytest.mark.parametrize(("size", "channels", "filters", "stride"), [(12, 40, 80, 2), (6, 40, 40, 1), (16, 64, 64, 1)])
+def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filters: int, stride: int) -> None:
+    """Against the best plan of the unpruned layer, which joins channels where they are no whole vectors."""
+    target = get_target("cortex-m55")
+    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
+    shape = geometry(size, size, channels, filters, strides=(stride, stride))
+    module = module_of([Case(shape, kept) for kept in (0.9, 1.0)])
+    PlanKernels(target=target.name)(module)
+    views = [ConvView(op) for op in walk(module, CONV)]
+    pruned, dense = (estimate(x, plan, isa, costs) for x, plan in zip(views, plans_in(module), strict=True))
+    assert pruned < 0.97 * dense
+
+
 def test_isas_have_all_costs() -> None:
     isas = {target.isa for target in TARGETS.values()} | {"avx2", "generic"}
     assert len({frozenset(costs_of(isa)) for isa in isas}) == 1

@@ -11,6 +11,8 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -19,9 +21,13 @@ pytest.importorskip("optuna")
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_pruning")
 
+from optuna.trial import FrozenTrial  # noqa: E402
+
 import dtmm_mlir  # noqa: E402
 from dtmm_mlir.errors import DtmmError  # noqa: E402
 from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, masks_of, prune  # noqa: E402
+from dtmm_mlir.pruning.pipeline import _Run  # noqa: E402
+from dtmm_mlir.pruning.scheduler import Method  # noqa: E402
 
 needs_qemu = pytest.mark.skipif(
     not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm", "cc"))),
@@ -37,6 +43,43 @@ def test_without_limits_the_network_gets_sparser_while_it_may(recipe: ImageClass
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert len(measured) == 9
     assert result["pruned"]["instructions"] == min(measured)
+
+
+@pytest.mark.parametrize(
+    ("method", "tried", "best"),
+    [
+        ("filters", ["60", "40", "30"], 40),
+        ("both", ["60", "60-0.2", "30", "48-0.2", "40", "40-0.1", "40-0.05", "40-0.025"], 39),
+    ],
+)
+def test_candidates_are_halved_in_turns_with_sparser_networks(method: Method, tried: list[str], best: int) -> None:
+    """Of networks that keep the metric with 39 instructions and more; the first one found takes 100."""
+
+    class Fake(_Run):
+        def __init__(self) -> None:
+            self.settings, self.seen = Settings(method=method), list[str]()
+
+        def _tuned(self, trial: FrozenTrial) -> dict[str, Any]:
+            return self._network(int(trial.values[1]), f"{trial.values[1]}")
+
+        def _tuned_again(self, found: dict[str, Any], lost: float) -> dict[str, Any]:
+            instructions = found["predicted"]["instructions"]
+            return self._network(int(instructions * (1 - lost)), f"{instructions}-{lost}")
+
+        def _measured(self, found: dict[str, Any]) -> dict[str, Any]:
+            return found
+
+        def _keeps_metric(self, found: dict[str, Any]) -> bool:
+            return bool(found["measured"]["instructions"] >= 39)
+
+        def _network(self, instructions: int, name: str) -> dict[str, Any]:
+            self.seen.append(name)
+            return {"predicted": {"instructions": instructions}, "measured": {"instructions": instructions}}
+
+    run = Fake()
+    trials = [SimpleNamespace(values=(0.0, instructions)) for instructions in range(20, 100, 10)]
+    found = run._cheaper({"predicted": {"instructions": 100}, "measured": {"instructions": 100}}, trials)
+    assert (run.seen, found["measured"]["instructions"]) == (tried, best)
 
 
 @needs_qemu

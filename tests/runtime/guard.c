@@ -106,7 +106,9 @@ int qemu_plugin_install(plugin_id id, const void *info, int argument_count, char
       end = strtoull(value, NULL, 0);
     } else if (strncmp(arguments[i], "out=", 4) == 0) {
       output = fopen(value, "w");
-    } else if (range_count < MAX_RANGES) {
+    } else if (range_count == MAX_RANGES) {
+      return 1;
+    } else {
       char *rest;
       struct range *range = &ranges[range_count++];
       range->writable = arguments[i][0] == 'w';
