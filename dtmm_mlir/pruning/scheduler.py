@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import nn
 
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.pruning.annealing import AnnealingSampler
+from dtmm_mlir.pruning.branches import find_branches, remove_branches
 from dtmm_mlir.pruning.budget import Budget
 from dtmm_mlir.pruning.cost import Cost, Predictor
 from dtmm_mlir.pruning.filters import find_groups, readers_of, remove_empty, remove_filters
@@ -44,6 +45,9 @@ _FIRST_RATES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75)
 _LOST = (0.02, 0.4)
 """Share of the whole importance that filterlets lose, least and most, after filters were removed."""
 
+_SHALLOWER = 0.5
+"""Share of the trials of filterlets that remove a branch instead."""
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -54,19 +58,25 @@ class Candidate:
     Attributes:
         filters: share of the filters to remove, by the root of their group.
         lost: share of the importance that pruned filterlets may have, by layer.
+        branches: from a half on, the branch that ends with this layer is removed.
     """
 
     filters: Mapping[str, float]
     lost: Mapping[str, float]
+    branches: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(parameters: Mapping[str, float]) -> Candidate:
         """From the parameters of a trial."""
-        kinds: dict[str, dict[str, float]] = {"filters": {}, "lost": {}}
+        kinds: dict[str, dict[str, float]] = {"filters": {}, "lost": {}, "branches": {}}
         for name, value in parameters.items():
             kind, _, layer = name.partition("/")
             kinds[kind][layer] = value
         return Candidate(**kinds)
+
+    def removed(self) -> list[str]:
+        """The last layers of the branches that are removed."""
+        return [name for name, value in self.branches.items() if value >= 0.5]
 
 
 class Space:
@@ -84,16 +94,17 @@ class Space:
         self._twin = copy.deepcopy(self._model)
         for name, array in scores.items():
             self._twin.get_submodule(name).get_parameter("weight").data = torch.from_numpy(array).float()
-        groups = find_groups(self._model, self._example) if method != "filterlets" else []
+        self._groups = find_groups(self._model, self._example) if method != "filterlets" else []
         layers = list(scores) if method != "filters" else []
-        self._readers = readers_of(self._model, self._example)
-        self.most = {f"filters/{group.root}": _MOST_FILTERS for group in groups}
+        branches = find_branches(self._model, self._example) if method != "filters" else []
+        self.most = {f"filters/{group.root}": _MOST_FILTERS for group in self._groups}
         self.most |= {f"lost/{name}": _MOST_IMPORTANCE for name in layers}
+        self.most |= {f"branches/{name}": 1.0 for name in branches}
 
     def build(self, candidate: Candidate) -> tuple[nn.Module, dict[str, np.ndarray]]:
         """The network without the candidate's filters, and the masks of its filterlets, not applied yet; filters that
         would keep none are removed, too."""
-        model, twin = self._without(candidate.filters)
+        model, twin = self._without(candidate)
         if not any(candidate.lost.values()):
             return model, {}
         scores = {layer.name: self._importance(twin, layer.name) for layer in find_layers(model, self._example)}
@@ -115,11 +126,19 @@ class Space:
 
     def sparser(self, parameters: Mapping[str, float], share: float) -> dict[str, float]:
         """``parameters`` with other filterlets pruned: those that save most while ``share`` of the importance stays."""
-        model, twin = self._without(Candidate.of(parameters).filters)
+        model, twin = self._without(Candidate.of(parameters))
         layers = [layer for layer in find_layers(model, self._example) if f"lost/{layer.name}" in self.most]
         scores = {layer.name: self._importance(twin, layer.name) for layer in layers}
-        kept = choose_shares(scores, share, layers, self.predictor.costs, self._readers)
+        kept = choose_shares(scores, share, layers, self.predictor.costs, self._readers(model))
         return {**parameters, **{f"lost/{name}": min(1 - each, _MOST_IMPORTANCE) for name, each in kept.items()}}
+
+    def shallower(self, parameters: Mapping[str, float], random: np.random.Generator) -> dict[str, float] | None:
+        """``parameters`` with one more branch removed, rather one that saves much; ``None`` where none is left."""
+        model, _ = self._without(Candidate.of(parameters))
+        left = [{**parameters, f"branches/{name}": 1.0} for name in find_branches(model, self._example)]
+        costs = [self.cost(Candidate.of(each)).instructions for each in (parameters, *left)]
+        saved = np.maximum(costs[0] - np.array(costs[1:]), 0)
+        return left[random.choice(len(left), p=saved / saved.sum())] if saved.any() else None
 
     def prune_further(self, model: nn.Module, share: float) -> dict[str, np.ndarray]:
         """Masks of ``model``, one of the space's that was trained, with which ``share`` of what its filterlets are
@@ -128,7 +147,8 @@ class Space:
         names = [layer.name for layer in layers]
         found = contributions(model, names, self.kind, self.recipe.batches(), self.recipe.loss)
         scores = {name: importance(found[name], self.kind) for name in names}
-        return self._prune(model, scores, choose_shares(scores, share, layers, self.predictor.costs, self._readers))
+        shares = choose_shares(scores, share, layers, self.predictor.costs, self._readers(model))
+        return self._prune(model, scores, shares)
 
     def _prune(
         self, model: nn.Module, scores: Mapping[str, np.ndarray], shares: Mapping[str, float]
@@ -136,15 +156,23 @@ class Space:
         """Masks that keep ``shares`` of the layers' importance, and nothing that is pruned already, of those that lose
         any; filters that would keep nothing are removed from ``model``."""
         layers, kept = find_layers(model, self._example), masks_of(model)
-        masks = choose_masks(scores, shares, layers, self.predictor.costs, self._readers)
+        masks = choose_masks(scores, shares, layers, self.predictor.costs, self._readers(model))
         left = remove_empty(model, self._example, {name: mask & kept[name] for name, mask in masks.items()})
         return {name: mask for name, mask in left.items() if not mask.all()}
 
-    def _without(self, rates: Mapping[str, float]) -> tuple[nn.Module, nn.Module]:
-        """The network without some of its filters, and its twin that holds contributions in place of weights."""
-        model, twin = copy.deepcopy(self._model), copy.deepcopy(self._twin)
+    def _without(self, candidate: Candidate) -> tuple[nn.Module, nn.Module]:
+        """The network without some of its branches and filters, and its twin that holds contributions in place of
+        weights."""
+        removed = candidate.removed()
+        model, twin = (
+            remove_branches(copy.deepcopy(each), self._example, removed) for each in (self._model, self._twin)
+        )
+        rates = {name: candidate.filters.get(group.root, 0.0) for group in self._groups for name in group.convs}
         remove_filters(model, twin, self._example, rates, self.kind)
         return model, twin
+
+    def _readers(self, model: nn.Module) -> dict[str, tuple[str, ...]]:
+        return readers_of(model, self._example)
 
     def smallest(self) -> Cost:
         """The cost of the most that the search would prune."""
@@ -242,12 +270,14 @@ def _fixed(space: Space, finished: Sequence[FrozenTrial], seed: int) -> dict[str
     """Parameters that the sampler does not choose, because the next trial is one of filters, or of filterlets."""
     if space.method != "both":
         return {}
-    if len(finished) % 2:
-        return {name: 0.0 for name in space.most if name.startswith("lost/")}
     random = np.random.default_rng(seed)
     best = front(finished) or pareto(finished)
-    parent = best[random.integers(len(best))]
-    return space.sparser(parent.params, 1 - math.exp(random.uniform(*np.log(_LOST))))
+    parent = best[random.integers(len(best))].params
+    if len(finished) % 2:
+        kept = {name: value for name, value in parent.items() if name.startswith("branches/")}
+        return kept | {name: 0.0 for name in space.most if name.startswith("lost/")}
+    fewer = space.shallower(parent, random) if random.random() < _SHALLOWER else None
+    return fewer or space.sparser(parent, 1 - math.exp(random.uniform(*np.log(_LOST))))
 
 
 def none_within(trials: Sequence[FrozenTrial], budget: Budget) -> DtmmError:
