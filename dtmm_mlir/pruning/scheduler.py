@@ -46,7 +46,7 @@ _LOST = (0.02, 0.4)
 """Share of the whole importance that filterlets lose, least and most, after filters were removed."""
 
 _SHALLOWER = 0.5
-"""Share of the trials of filterlets that remove a branch instead."""
+"""Share of every other trial that removes a branch, where there is one."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -199,7 +199,7 @@ def search(
     """Tries candidates until the study has ``trials``; goes on where an earlier or another process has left it.
 
     Where both filters and filterlets may go, the sampler moves the filters, and every other trial prunes filterlets of
-    one of the best networks so far.
+    one of the best networks so far, or removes one of its branches.
 
     A trial's values are the loss on validation data after a short training, and the predicted instructions.
 
@@ -267,17 +267,19 @@ def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def _fixed(space: Space, finished: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
-    """Parameters that the sampler does not choose, because the next trial is one of filters, or of filterlets."""
-    if space.method != "both":
+    """Parameters that the sampler does not choose in the next trial, in turns none of it or some."""
+    if space.method == "filters":
         return {}
     random = np.random.default_rng(seed)
     best = front(finished) or pareto(finished)
     parent = best[random.integers(len(best))].params
-    if len(finished) % 2:
-        kept = {name: value for name, value in parent.items() if name.startswith("branches/")}
-        return kept | {name: 0.0 for name in space.most if name.startswith("lost/")}
-    fewer = space.shallower(parent, random) if random.random() < _SHALLOWER else None
-    return fewer or space.sparser(parent, 1 - math.exp(random.uniform(*np.log(_LOST))))
+    if len(finished) % 2 == 0:
+        if random.random() < _SHALLOWER and (fewer := space.shallower(parent, random)):
+            return fewer
+        if space.method == "both":
+            return space.sparser(parent, 1 - math.exp(random.uniform(*np.log(_LOST))))
+    lost = {name: 0.0 for name in space.most if name.startswith("lost/")} if space.method == "both" else {}
+    return lost | {name: value for name, value in parent.items() if name.startswith("branches/")}
 
 
 def none_within(trials: Sequence[FrozenTrial], budget: Budget) -> DtmmError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 optuna = pytest.importorskip("optuna")
@@ -15,6 +16,7 @@ from dtmm_mlir.errors import DtmmError  # noqa: E402
 from dtmm_mlir.pruning import Budget, ImageClassifier, masks_of  # noqa: E402
 from dtmm_mlir.pruning.cost import Cost, Predictor  # noqa: E402
 from dtmm_mlir.pruning.importance import contributions  # noqa: E402
+from dtmm_mlir.pruning.layers import find_layers  # noqa: E402
 from dtmm_mlir.pruning.scheduler import METHODS, SAMPLERS, Candidate, Space, front, none_within, search  # noqa: E402
 from dtmm_mlir.targets import get_target  # noqa: E402
 
@@ -33,7 +35,8 @@ def space_of(recipe: ImageClassifier, method: str = "both") -> Space:
 def test_methods_prune_what_they_say(recipe: ImageClassifier, method: str) -> None:
     space = space_of(recipe, method)
     kinds = {name.partition("/")[0] for name in space.most}
-    assert kinds == {"both": {"filters", "lost"}, "filterlets": {"lost"}, "filters": {"filters"}}[method]
+    filterlets = {"lost", "branches"}
+    assert kinds == {"both": {"filters", *filterlets}, "filterlets": filterlets, "filters": {"filters"}}[method]
     assert space.smallest().instructions < MEASURED.instructions
     assert all(set(point) == set(space.most) for point in space.first())
 
@@ -57,15 +60,45 @@ def test_search_keeps_the_budget_and_resumes(recipe: ImageClassifier, tmp_path: 
 
 
 def test_filters_alone_are_searched_in_turn(recipe: ImageClassifier, tmp_path: Path) -> None:
-    """Every other trial prunes filterlets, from the filters of an earlier one."""
+    """Every other trial prunes filterlets, or a branch, of an earlier one; the others keep the branches of one."""
     storage = f"sqlite:///{tmp_path}/s.db"
-    trials = search(space_of(recipe), Budget(), 14, effort=0, seed=0, storage=storage, name="s")
+    trials = search(space_of(recipe), Budget(), 18, effort=0, seed=0, storage=storage, name="s")
     candidates = [Candidate.of(trial.params) for trial in trials]
     sparse = [any(candidate.lost.values()) for candidate in candidates]
     assert not any(sparse[:6])
-    assert sparse[6:] == [True, False] * 4
-    for number in range(6, 14, 2):
-        assert candidates[number].filters in [earlier.filters for earlier in candidates[:number]]
+    assert not any(sparse[7::2])
+    shallower = 0
+    for number in range(6, 18):
+        before, each = candidates[:number], candidates[number]
+        assert each.branches in [earlier.branches for earlier in before] or number % 2 == 0
+        if number % 2 == 0:
+            parents = [earlier for earlier in before if earlier.filters == each.filters]
+            assert parents
+            shallower += bool(each.removed()) and not any(earlier.removed() for earlier in parents)
+            assert sparse[number] or each.removed()
+    assert 0 < shallower < 6
+
+
+@pytest.mark.parametrize("method", ["both", "filterlets"])
+def test_branches_are_removed_while_there_are_any(recipe: ImageClassifier, method: str) -> None:
+    space, random = space_of(recipe, method), np.random.default_rng(0)
+    none = dict.fromkeys(space.most, 0.0)
+    fewer = space.shallower(none, random)
+    assert fewer == {**none, "branches/second.0": 1.0}
+    model, masks = space.build(Candidate.of(fewer))
+    assert [layer.name for layer in find_layers(model, recipe.example())] == ["stem.0"]
+    assert not masks
+    assert space.cost(Candidate.of(fewer)).instructions < space.cost(Candidate.of(none)).instructions
+    assert space.shallower(fewer, random) is None
+
+
+def test_filters_go_from_groups_that_have_lost_a_branch(recipe: ImageClassifier) -> None:
+    """Those of the stem go at the rate that they and those of the branch have together."""
+    space = space_of(recipe)
+    gone = {**dict.fromkeys(space.most, 0.0), "filters/stem.0": 0.5, "branches/second.0": 1.0}
+    model, _ = space.build(Candidate.of(gone))
+    assert model.get_submodule("stem.0").out_channels == 4
+    assert model(recipe.example()).shape == (1, 4)
 
 
 def test_workers_share_a_study(recipe: ImageClassifier, tmp_path: Path) -> None:
