@@ -35,11 +35,14 @@ from dtmm_mlir.targets import get_target
 _FINALISTS = 6
 """Candidates of a search, at most, that are fine-tuned."""
 
-_MORE = 8
+_MORE = 12
 """Networks near the one that is found that are fine-tuned, too, where the cheapest one is looked for."""
 
 _LOST = 0.2
 """Importance that a network which keeps the metric loses next; where it does not keep it then, half of that."""
+
+_GROWS, _MOST_LOST = 1.5, 0.5
+"""Times more importance is lost next where it does, and the most of it."""
 
 _ROUNDS = 4
 """Networks that are fine-tuned and measured before a budget counts as missed."""
@@ -225,8 +228,8 @@ class _Run:
             better = self._keeps_metric(tried) and _measured_instructions(tried) < _measured_instructions(found)
             if bisects:
                 trials = trials[:middle] if better else trials[middle + 1 :]
-            elif not better:
-                lost /= 2
+            else:
+                lost = min(lost * _GROWS, _MOST_LOST) if better else lost / 2
             found = tried if better else found
         return found
 

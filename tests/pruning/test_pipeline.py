@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial  # noqa: E402
 
 import dtmm_mlir  # noqa: E402
 from dtmm_mlir.errors import DtmmError  # noqa: E402
-from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, masks_of, prune  # noqa: E402
+from dtmm_mlir.pruning import Budget, ImageClassifier, Settings, masks_of, pipeline, prune  # noqa: E402
 from dtmm_mlir.pruning.pipeline import _Run  # noqa: E402
 from dtmm_mlir.pruning.scheduler import Method  # noqa: E402
 
@@ -37,11 +37,11 @@ needs_qemu = pytest.mark.skipif(
 
 @needs_qemu
 def test_without_limits_the_network_gets_sparser_while_it_may(recipe: ImageClassifier, tmp_path: Path) -> None:
-    """The cheapest candidate, then eight more near it, as none can lose too much."""
+    """The cheapest candidate, then twelve more near it, as none can lose too much."""
     prune(recipe, Settings(trials=3, effort=0, budget=Budget(drop=100.0)), tmp_path / "run")
     measured = [json.loads(path.read_text())["instructions"] for path in (tmp_path / "run").glob("measured-*.json")]
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert len(measured) == 9
+    assert len(measured) == 13
     assert result["pruned"]["instructions"] == min(measured)
 
 
@@ -49,10 +49,12 @@ def test_without_limits_the_network_gets_sparser_while_it_may(recipe: ImageClass
     ("method", "tried", "best"),
     [
         ("filters", ["60", "40", "30"], 40),
-        ("both", ["60", "60-0.2", "30", "48-0.2", "40", "40-0.1", "40-0.05", "40-0.025"], 39),
+        ("both", ["60", "60-0.2", "30", "48-0.3", "40", "40-0.15", "40-0.075", "40-0.0375"], 40),
     ],
 )
-def test_candidates_are_halved_in_turns_with_sparser_networks(method: Method, tried: list[str], best: int) -> None:
+def test_candidates_are_halved_in_turns_with_sparser_networks(
+    method: Method, tried: list[str], best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of networks that keep the metric with 39 instructions and more; the first one found takes 100."""
 
     class Fake(_Run):
@@ -64,7 +66,7 @@ def test_candidates_are_halved_in_turns_with_sparser_networks(method: Method, tr
 
         def _tuned_again(self, found: dict[str, Any], lost: float) -> dict[str, Any]:
             instructions = found["predicted"]["instructions"]
-            return self._network(int(instructions * (1 - lost)), f"{instructions}-{lost}")
+            return self._network(int(instructions * (1 - lost)), f"{instructions}-{lost:.3g}")
 
         def _measured(self, found: dict[str, Any]) -> dict[str, Any]:
             return found
@@ -76,6 +78,7 @@ def test_candidates_are_halved_in_turns_with_sparser_networks(method: Method, tr
             self.seen.append(name)
             return {"predicted": {"instructions": instructions}, "measured": {"instructions": instructions}}
 
+    monkeypatch.setattr(pipeline, "_MORE", 8)
     run = Fake()
     trials = [SimpleNamespace(values=(0.0, instructions)) for instructions in range(20, 100, 10)]
     found = run._cheaper({"predicted": {"instructions": 100}, "measured": {"instructions": 100}}, trials)
