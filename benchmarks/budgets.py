@@ -64,7 +64,7 @@ def main(count: int, trials: int, seed: int, folder: Path, file: Path | None) ->
     costs = {}
     for network in ("vgg", "resnet"):
         prune(
-            getattr(prune_digits, network)(), Settings(budget=Budget(drop=100.0), trials=1, effort=0), folder / network
+            getattr(prune_digits, network)(), Settings(budget=Budget(ram=10**9), trials=1, effort=0), folder / network
         )
         costs[network] = json.loads((folder / network / "dense.json").read_text())
     rows = []
