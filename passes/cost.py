@@ -269,7 +269,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "call": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
-        "listed": schedule.list_words(filters) + (len(schedule.zones) if apart else 1) * computed * _WORDS_OF_BIAS,
+        "listed": schedule.list_words(filters) + computed * _WORDS_OF_BIAS,
         "stationary_block": blocks,
         **_constants(g, g.f - computed, blocks, isa),
         **_row_buffer(conv, plan, isa, schedule.layout.group_stride),

@@ -85,15 +85,12 @@ def loop(
     return list(op.results)
 
 
-def branch(condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+def branch(condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
     """``scf.if`` without results."""
-    op = scf.IfOp(condition, has_else=otherwise is not None)
-    with ir.InsertionPoint(op.then_block):
-        then()
-        scf.YieldOp([])
-    if otherwise is not None:
-        with ir.InsertionPoint(op.else_block):
-            otherwise()
+    op = scf.IfOp(condition, has_else=True)
+    for block, body in ((op.then_block, then), (op.else_block, otherwise)):
+        with ir.InsertionPoint(block):
+            body()
             scf.YieldOp([])
 
 

@@ -367,7 +367,9 @@ class InputStationaryKernel(WindowKernel):
         """Biases as the first sums, and the lists of passes."""
         self._sums = emit.opaque(emit.pointer(self.memory, self._sums_at))
         self._lists = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
-        if not self._biases.size:
+        if self._biases.size:
+            self._store_biases(self._biases_from(0), self._own_biases)
+        else:
             self._store_biases(emit.pointer(self.parameter_table), PARAMETERS)
         if not self._has_passes:
             return
@@ -588,28 +590,41 @@ class InputStationaryKernel(WindowKernel):
     # The loops.
 
     def _begin_row(self, y: Index) -> None:
-        """Which list, and which biases, serve output row ``y``."""
-        zones = self._schedule.zones
-
-        def of_row(values: list[int]) -> Index:
-            chosen: Index = values[0]
-            for zone, value in zip(zones[1:], values[1:], strict=True):
-                reached = arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(zone.start))
-                chosen = arith.select(reached, emit.index(value), emit.index(chosen))
-            return chosen
-
-        self._list = emit.advance(self._lists, of_row([at - self._lists_at[0] for at in self._lists_at[:-1]]))
+        """Which list serves output row ``y``, and which biases it and the row that is next."""
+        self._list = emit.advance(self._lists, self._of_row(y, [at - self._lists_at[0] for at in self._lists_at[:-1]]))
         if self._joined_steps:
-            at, self._joined_start = (of_row([each[i] for each in self._joined_steps]) for i in range(2))
+            at, self._joined_start = (self._of_row(y, [each[i] for each in self._joined_steps]) for i in range(2))
             self._joined_step = emit.advance(self._lists, at)
         if self._biases.size:
-            size = self._biases[0].size
-            start = self.parameters.size - self._pattern_words - self._biases.size
-            self._row_biases = emit.pointer(
-                self.parameter_table, emit.add(of_row([size * z for z in range(len(zones))]), start)
-            )
-            begins = arith.cmpi(arith.CmpIPredicate.eq, emit.index(y), emit.index(of_row([z.start for z in zones])))
-            emit.branch(begins, lambda: self._store_biases(self._row_biases, self._own_biases))
+            at = [zone.size * number for number, zone in enumerate(self._biases)]
+            following, end = emit.add(y, self.plan.pixel_rows), emit.index(self.geometry.oh)
+            ends = arith.cmpi(arith.CmpIPredicate.sge, emit.index(following), end)
+            next = arith.select(ends, emit.index(at[0]), emit.index(self._of_row(following, at)))
+            self._row_biases, self._next_biases = (self._biases_from(each) for each in (self._of_row(y, at), next))
+
+    def _of_row(self, y: Index, values: list[int]) -> Index:
+        """The one of ``values``, one for each zone, that output row ``y`` is in."""
+        chosen: Index = values[0]
+        for zone, value in zip(self._schedule.zones[1:], values[1:], strict=True):
+            reached = arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(zone.start))
+            chosen = arith.select(reached, emit.index(value), emit.index(chosen))
+        return chosen
+
+    def _biases_from(self, at: Index) -> ir.Value:
+        """The address of what is ``at`` words behind the first zone's biases."""
+        start = self.parameters.size - self._pattern_words - self._biases.size
+        return emit.pointer(self.parameter_table, emit.add(at, start))
+
+    def _pixel_blocks(self, window: Index, target: Index) -> None:
+        self._last_target = emit.add(target, (self.geometry.ow - self._schedule.columns) * self.geometry.f)
+        super()._pixel_blocks(window, target)
+
+    def _biases_behind(self, target: Index) -> ir.Value:
+        """Biases that the sums of the block behind the one at ``target`` begin with."""
+        if self._schedule.columns == self.geometry.ow:
+            return self._next_biases
+        ends = arith.cmpi(arith.CmpIPredicate.eq, emit.index(target), emit.index(self._last_target))
+        return arith.select(ends, self._next_biases, self._row_biases)
 
     @cached_property
     def _joined_steps(self) -> list[tuple[int, int]]:
@@ -639,7 +654,8 @@ class InputStationaryKernel(WindowKernel):
             self._multiply(window)
         parameters = emit.pointer(self.parameter_table)
         if len(self._blocks):
-            parameters, output = self._finish_all(parameters, output)
+            biases = self._biases_behind(target) if self._biases.size else parameters
+            parameters, output = self._finish_all(parameters, biases, output)
         self._store_constants(self._results_at, parameters, output)
 
     def _multiply(self, window: Window) -> None:
@@ -649,11 +665,10 @@ class InputStationaryKernel(WindowKernel):
         data = emit.pointer(self.data, window.joined if self._schedule.kinds[0].joined else window.source)
         self.isa.pass_filters(self._passes, self._list, data)
 
-    def _finish_all(self, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
+    def _finish_all(self, parameters: ir.Value, biases: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Results of the computed filters; returns addresses behind their parameters, and of the next result."""
         count, stride, places = len(self._blocks), self.geometry.f, self._results_at
         apart = self._own_biases if self._biases.size else 0
-        biases = self._row_biases if apart else parameters
         if self.rescale:
             all, clamp = not len(self._constants), self.clamp or (-128, 127)
             stored = Stored(count, places, all, apart, self.rescale, clamp)
