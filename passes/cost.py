@@ -80,16 +80,17 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
         of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
         straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
-        may lie in the padding and are skipped there; ``masked_run``: tests whether a block has a run; ``own_block``:
-        blocks of filters with tables; ``zoned_block``: those of them that skip padding; ``pair_block``: those of the
-        ``pairs`` kernel; ``block``: all; ``finished``:
+        may lie in the padding and are skipped there; ``tested_joined``: those of joined channels; ``masked_run``: tests
+        whether a block has a run; ``own_block``: blocks of filters with tables; ``zoned_block``: those of them that
+        skip padding; ``pair_block``: those of the ``pairs`` kernel; ``block``: all; ``finished``:
         those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``: requantizations of
         four pixels; ``few_results``: of fewer; ``constant``: filters of constant results, at each block of pixels;
         ``pattern``: vectors of such results that are stored pixel by pixel instead;
         ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
         buffer from the input and from its own end; ``copied_pixel``: pixels copied one by one; ``call``: one;
-        ``passes``: instructions of the ``input_stationary`` kernel's assembly; ``listed``: words of its list;
-        ``stationary_block``: its blocks of pixels. Of the ``pixel_lanes`` kernel, ``lanes_loaded``,
+        ``stationary``: one for an ``input_stationary`` kernel; ``passes``: instructions of its assembly; ``listed``:
+        words of its list; ``stationary_block``: its blocks of pixels; ``joined_block``: those that read joined channels
+        and others. Of the ``pixel_lanes`` kernel, ``lanes_loaded``,
         ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels loaded, multiplied by a quad of
         weights, requantized, and written to planes; ``lanes_run``: runs walked.
     """
@@ -131,6 +132,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "crowded_run": walked if not straight and pixels * filters == isa.accumulators else 0,
         "same_run": walked if straight else 0,
         "tested_run": tested,
+        "tested_joined": tested if joined else 0,
         "masked_run": blocks * masked_runs(conv, plan) if plan.masked else 0,
         "own_block": 0 if straight else blocks,
         "zoned_block": blocks if zoned else 0,
@@ -176,11 +178,12 @@ def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
 
 
 _TABLE_ONLY = (
-    "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "masked_run",
-    "own_block", "zoned_block", "pair_block", "block", "finished", "filter", "results", "few_results", "pixel_block",
+    "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "tested_joined",
+    "masked_run", "own_block", "zoned_block", "pair_block", "block", "finished", "filter", "results", "few_results",
+    "pixel_block",
 )  # fmt: skip
 
-_STATIONARY_ONLY = ("passes", "listed", "stationary_block")
+_STATIONARY_ONLY = ("stationary", "passes", "listed", "joined_block", "stationary_block")
 _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
 _BUFFER_ONLY = ("row", "copied", "copied_pixel", "moved")
 
@@ -267,7 +270,9 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     blocks = g.n * (g.oh // plan.pixel_rows) * per_row
     return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
+        "stationary": 1,
         "row": g.n * (g.oh // plan.pixel_rows),
+        "joined_block": blocks if 0 < plan.joined < g.c else 0,
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
         "listed": schedule.list_words(filters) + computed * _WORDS_OF_BIAS,
         "stationary_block": blocks,

@@ -235,6 +235,14 @@ class Mve(Isa):
             return vector.BitCastOp(type, emit.intrinsic(bytes, name, low, value, zero, zero, zero)).result
         return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
 
+    def narrow(self, value: ir.Value, rescale: Rescale, clamp: Clamp) -> ir.Value:
+        narrow = super().narrow
+        if ir.VectorType(value.type).shape[0] != 2:
+            return narrow(value, rescale, clamp)
+        # Of two lanes LLVM would make two of i64, which MVE has no arithmetic for.
+        results = [narrow(emit.from_lanes([emit.lane(value, i)]), rescale, clamp) for i in range(2)]
+        return emit.from_lanes([emit.lane(result, 0) for result in results])
+
     def load_elements(self, source: ir.Value, at: Index, lanes: int) -> ir.Value:
         return emit.load_first(source, at, lanes, 16)
 
