@@ -596,11 +596,12 @@ class InputStationaryKernel(WindowKernel):
             at, self._joined_start = (self._of_row(y, [each[i] for each in self._joined_steps]) for i in range(2))
             self._joined_step = emit.advance(self._lists, at)
         if self._biases.size:
-            at = [zone.size * number for number, zone in enumerate(self._biases)]
-            following, end = emit.add(y, self.plan.pixel_rows), emit.index(self.geometry.oh)
-            ends = arith.cmpi(arith.CmpIPredicate.sge, emit.index(following), end)
-            next = arith.select(ends, emit.index(at[0]), emit.index(self._of_row(following, at)))
-            self._row_biases, self._next_biases = (self._biases_from(each) for each in (self._of_row(y, at), next))
+            starts = [zone.size * number for number, zone in enumerate(self._biases)]
+            following = emit.add(y, self.plan.pixel_rows)
+            ends = arith.cmpi(arith.CmpIPredicate.sge, emit.index(following), emit.index(self.geometry.oh))
+            behind = arith.select(ends, emit.index(starts[0]), emit.index(self._of_row(following, starts)))
+            self._row_biases = self._biases_from(self._of_row(y, starts))
+            self._next_biases = self._biases_from(behind)
 
     def _of_row(self, y: Index, values: list[int]) -> Index:
         """The one of ``values``, one for each zone, that output row ``y`` is in."""
