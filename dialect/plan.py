@@ -17,7 +17,7 @@ _LIMITS = {
     "filters": (1, 8),
     "joined": (0, None),
     "dense": (0, 1),
-    "skip_padding": (0, 1),
+    "skip_padding": (0, 2),
     "masked": (0, 1),
     "pixel_rows": (1, 8),
 }
@@ -45,7 +45,9 @@ class Plan:
         dense: 1 where every run is stored, kept or not: all blocks then have the same runs.
         unrolled: vectors of weights that straight-line code loads, at most; more take turns of a loop. In the
             ``input_stationary`` kernel filters, a power of two.
-        skip_padding: 1 where the runs are skipped whose row lies above or below the input.
+        skip_padding: 1 where the runs are skipped whose row lies above or below the input. 2 in the
+            ``input_stationary`` kernel, where ``pixels`` are the whole width and not all channels are joined: pixels
+            are skipped, too, whose column lies beside the input.
         pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
             where ``pixels`` are the whole width or 4, and at most 8 in all.
         masked: 1 where straight-line code tests which of up to 16 runs a block of filters has, in place of a table.
@@ -72,6 +74,11 @@ class Plan:
                 for name, value in asdict(self).items()
             }
         )
+
+    @property
+    def skips_columns(self) -> bool:
+        """Whether pixels are skipped where a filterlet lies beside the input."""
+        return self.skip_padding > 1
 
     @property
     def stored_width(self) -> int:

@@ -267,7 +267,9 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
             f"plan's pixel_rows = {rows} must divide the {g.oh} output rows and the plan's {plan.rows}, with pixels as "
             "many as columns, or four, and at most 8 in all"
         )
-    if plan.skip_padding and rows > 1 and (rows > 2 or pixels != 4):
+    if plan.skips_columns and (pixels < g.ow or plan.joined == g.c):
+        yield f"plan's skip_padding = 2 takes all {g.ow} columns as pixels, and channels that are not joined"
+    elif plan.skip_padding == 1 and rows > 1 and (rows > 2 or pixels != 4):
         yield f"plan's skip_padding takes one output row, or two of four pixels, not {rows} of {pixels}"
     if plan.unrolled not in (2, 4, 8, 16, 32, 64):
         yield f"plan's unrolled = {plan.unrolled} must be a power of two from 2 to 64 in the input_stationary kernel"

@@ -15,7 +15,7 @@ from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.filters import PARAMETERS
-from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, stored_sums
+from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, own_biases, stored_sums
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
 from dtmm_mlir.passes.kernels.pairs import Pairs
@@ -260,9 +260,9 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     g, schedule, filters = conv.geometry, Schedule.of(conv.geometry, plan), counts_of(conv.kept)
     computed = int(conv.kept.any(axis=(1, 2)).sum())
     per_row = -(-g.ow // plan.pixels)
-    apart = plan.pixel_rows if plan.skip_padding and conv.input_zero_point else 0
+    apart = own_biases(g, plan, conv.input_zero_point)
     even = g.f % 2 == 0
-    finish = Finish(computed, schedule.columns * plan.pixel_rows, "double", 1, computed == g.f, even, apart)
+    finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart)
     passes = [
         schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(schedule.filters(zone, filters))
         for zone in schedule.zones
@@ -292,7 +292,7 @@ def _constants(g: Geometry, count: int, blocks: int, isa: Isa) -> dict[str, int]
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
     schedule = Schedule.of(conv.geometry, plan)
-    sums = conv.geometry.f * stored_sums(schedule.columns * plan.pixel_rows)
+    sums = conv.geometry.f * stored_sums(schedule.pixels * plan.pixel_rows)
     return sums + schedule.memory_words(counts_of(conv.kept)) * WORD
 
 
@@ -365,7 +365,11 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
 
 
 def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
-    """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding."""
+    """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding, and of
+    biases of each sum."""
+    if plan.skips_columns:
+        words = own_biases(conv.geometry, plan, conv.input_zero_point)
+        return len(Schedule.of(conv.geometry, plan).zones) * int(conv.kept.any(axis=(1, 2)).sum()) * words * WORD
     if not is_zoned(conv, plan, isa):
         return 0
     return (len(conv.geometry.row_zones) - 1) * conv.geometry.f * PARAMETERS * WORD

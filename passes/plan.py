@@ -28,6 +28,7 @@ from dtmm_mlir.passes.cost import (
     unpruned,
 )
 from dtmm_mlir.passes.kernels.filters import BYTE
+from dtmm_mlir.passes.kernels.input_stationary import columns_inside
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
@@ -278,8 +279,9 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
         *sorted((pixels, rows) for pixels, rows in several if g.oh % rows == 0),
     )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
-    for (pixels, together), joined, skip in product(blocks, joinable, (0, 1)):
-        if skip and (optimize == "size" or not _may_skip_rows(g, pixels, together)):
+    for (pixels, together), joined, skip in product(blocks, joinable, (0, 1, 2)):
+        may = _may_skip_rows(g, pixels, together) if skip < 2 else joined < g.c and _may_skip_columns(g, pixels)
+        if skip and (optimize == "size" or not may):
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
         far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
@@ -298,6 +300,11 @@ def _is_out_of_reach(aligned: int, unaligned: int, isa: Isa) -> bool:
 def _may_skip_rows(g: Geometry, pixels: int, together: int) -> bool:
     """Whether the ``input_stationary`` kernel can leave out padding: sums of one vector begin with one bias."""
     return bool(g.padded_rows) and (together == 1 or (together == 2 and pixels == 4))
+
+
+def _may_skip_columns(g: Geometry, pixels: int) -> bool:
+    """Whether the ``input_stationary`` kernel can leave out padding beside the input: a block has all columns."""
+    return pixels == g.ow and any(columns_inside(g, kx) != (0, g.ow) for kx in range(g.kw))
 
 
 def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:

@@ -49,11 +49,13 @@ class Kind:
     Attributes:
         joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
         rows: first and last but one of a block's output rows that they are for; the others' inputs are padding.
+        columns: how many of a block's columns they are for, from the first one whose inputs are no padding.
         vectors: first and last but one along the channels. The last of joined channels is by itself where it is masked.
     """
 
     joined: bool
     rows: tuple[int, int]
+    columns: int
     vectors: tuple[int, int]
 
 
@@ -82,8 +84,17 @@ def _zones(g: Geometry, together: int) -> tuple[Zone, ...]:
 
 
 def _rows_inside(g: Geometry, start: int, together: int, ky: int) -> tuple[int, int]:
-    top = (start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0]
-    inside = np.flatnonzero((top >= 0) & (top < g.h))
+    return _inside((start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0], g.h)
+
+
+def columns_inside(g: Geometry, kx: int) -> tuple[int, int]:
+    """First and last but one of the output columns at which a kernel column is inside the input."""
+    return _inside(np.arange(g.ow) * g.strides[1] - g.pads[2] + kx * g.dilations[1], g.w)
+
+
+def _inside(at: np.ndarray, size: int) -> tuple[int, int]:
+    """First and last but one of the places that lie inside the input; an empty range where none do."""
+    inside = np.flatnonzero((at >= 0) & (at < size))
     return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
 
 
@@ -93,6 +104,8 @@ class Schedule:
     Attributes:
         layout: of its row buffer.
         zones: of its output rows, in their order; one where the plan does not skip padding.
+        columns: [KW] which columns of a block each kernel column is inside the input for.
+        order: kernel positions in the order of what is stored of them; those of most columns first.
         kinds: of passes.
         passes: their code.
     """
@@ -101,12 +114,18 @@ class Schedule:
         self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
         everywhere = (Zone(0, ((0, plan.pixel_rows),) * g.kh),)
         self.zones = _zones(g, plan.pixel_rows) if plan.skip_padding else everywhere
+        whole = (0, min(plan.pixels, g.ow))
+        self.columns = [columns_inside(g, kx) if plan.skips_columns else whole for kx in range(g.kw)]
+        counts = np.array([end - start for start, end in self.columns])
+        order = np.argsort(-np.tile(counts, g.kh), kind="stable")
+        self.order = [int(place) for place in order if counts[place % g.kw]]
         ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
         ranges.sort(key=self._is_partial)
         self.kinds = [
-            Kind(joined, rows, vectors)
+            Kind(joined, rows, count, vectors)
             for joined in (False, True)
             for rows in ranges
+            for count in ([whole[1]] if joined else sorted({*counts.tolist()} - {0}, reverse=True))
             for vectors in self._parts(joined)
         ]
         self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
@@ -136,7 +155,7 @@ class Schedule:
         return [part for part in ((0, whole), (whole, len(stored))) if part[0] < part[1]]
 
     @property
-    def columns(self) -> int:
+    def pixels(self) -> int:
         """Pixels of one output row in a block."""
         return min(self.plan.pixels, self.geometry.ow)
 
@@ -144,14 +163,14 @@ class Schedule:
         down, right = self.layout.strides
         count = kind.rows[1] - kind.rows[0]
         pixel, alignment = (self.plan.joined, 1) if kind.joined else (self.layout.pixel, WORD)
-        inputs = tuple(
-            y * down * self.layout.row + x * right * pixel for y in range(count) for x in range(self.columns)
-        )
+        places = [(y, x) for y in range(count) for x in range(kind.columns)]
+        inputs = tuple(y * down * self.layout.row + x * right * pixel for y, x in places)
+        sums = tuple(y * self.pixels + x for y, x in places)
         stored = self.stored(kind.joined)[slice(*kind.vectors)]
-        return tuple(Chain(inputs, alignment, n, self.plan.unrolled, kind.joined and n < LANES) for n in stored)
+        return tuple(Chain(inputs, sums, alignment, n, self.plan.unrolled, kind.joined and n < LANES) for n in stored)
 
     def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
-        """Kernel positions, or rows, of a kind's passes, in one zone or in any."""
+        """Kernel positions in their order, or rows, of a kind's passes, in one zone or in any."""
         return self._places[kind, zone]
 
     def _places_in(self, kind: Kind, zone: Zone | None) -> np.ndarray:
@@ -159,13 +178,25 @@ class Schedule:
         rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
         if kind.joined:
             return np.array(rows, int)
-        return np.add.outer(np.array(rows, int) * self.geometry.kw, np.arange(self.geometry.kw)).reshape(-1)
+        return np.array([p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns], int)
+
+    def _columns_at(self, position: int) -> int:
+        start, end = self.columns[position % self.geometry.kw]
+        return end - start
+
+    def first_column(self, joined: bool, place: int) -> int:
+        """The first column of a block that passes at ``place`` are for."""
+        return 0 if joined else self.columns[place % self.geometry.kw][0]
+
+    def offset_at(self, joined: bool, place: int) -> int:
+        """Bytes from a window to the inputs at ``place`` of the first row of a block, and its first column there."""
+        columns = self.first_column(joined, place) * self.layout.strides[1] * self.layout.pixel
+        return self.layout.offset(place * self.geometry.kw if joined else place) + columns
 
     def offset(self, kind: Kind, place: int) -> int:
-        """Bytes from a window to the inputs at ``place``."""
-        position = place * self.geometry.kw if kind.joined else place
+        """Bytes from a window to the inputs of a kind's first pass at ``place``."""
         rows = kind.rows[0] * self.layout.strides[0] * self.layout.row
-        return self.layout.offset(position) + rows + kind.vectors[0] * LANES
+        return self.offset_at(kind.joined, place) + rows + kind.vectors[0] * LANES
 
     def rows_of(self, zone: Zone) -> int:
         """Output rows of a zone."""
@@ -211,12 +242,12 @@ class InputStationaryKernel(WindowKernel):
 
     @cached_property
     def _pixels(self) -> int:
-        return self._schedule.columns * self.plan.pixel_rows
+        return self._schedule.pixels * self.plan.pixel_rows
 
     @cached_property
     def _results_at(self) -> tuple[int, ...]:
         """Elements from the first pixel's results to those of each pixel of a block."""
-        rows, columns = range(self.plan.pixel_rows), range(self._schedule.columns)
+        rows, columns = range(self.plan.pixel_rows), range(self._schedule.pixels)
         return tuple((y * self.geometry.ow + x) * self.geometry.f for y in rows for x in columns)
 
     @property
@@ -234,10 +265,11 @@ class InputStationaryKernel(WindowKernel):
 
     @cached_property
     def _places(self) -> list[list[int]]:
-        """Positions, and rows, where any filter takes part in passes."""
-        kinds = self._schedule.kinds
-        used = [any(kind.joined == joined for kind in kinds) for joined in (False, True)]
-        return [np.flatnonzero(counts).tolist() if use else [] for counts, use in zip(self._counts, used, strict=True)]
+        """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
+        joins, g = self.plan.joined, self.geometry
+        positions = self._schedule.order if joins < g.c else []
+        orders = positions, range(g.kh if joins else 0)
+        return [[p for p in order if counts[p]] for order, counts in zip(orders, self._counts, strict=True)]
 
     # What the kernel is given.
 
@@ -272,8 +304,8 @@ class InputStationaryKernel(WindowKernel):
             for place in self._places[joined]:
                 filters = np.flatnonzero(self._takes_part[joined][:, place])
                 sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
-                offset = self.layout.offset(place * self.geometry.kw if joined else place)
-                table += [offset, len(filters), *sums.tolist()]
+                sums += self._schedule.first_column(joined, place) * WORD
+                table += [self._schedule.offset_at(joined, place), len(filters), *sums.tolist()]
                 first = len(table) - len(filters)
         table += [0] * max(0, first + self.plan.unrolled - len(table)) if table else []  # read with the last round
         numbers = np.array(table, np.int32)
@@ -285,7 +317,7 @@ class InputStationaryKernel(WindowKernel):
         entries = weights = 0
         for each in (False, True):
             for other in self._places[each]:
-                if (each, other) >= (joined, place):
+                if (each, other) == (joined, place):
                     return entries, weights
                 count = int(self._counts[each][other])
                 entries += 2 + count
@@ -302,18 +334,26 @@ class InputStationaryKernel(WindowKernel):
 
     @cached_property
     def _biases(self) -> np.ndarray:
-        """[zones, computed filters, output rows of a block] i32: what sums begin with where passes over padding are
-        left out that would have added something; none where that is the same everywhere."""
-        zones, zero_point, together = self._schedule.zones, self.conv.input_zero_point, self.plan.pixel_rows
-        if not self.plan.skip_padding or not zero_point:
+        """[zones, computed filters, own biases] i32: what sums begin with where passes over padding are left out that
+        would have added something, one bias for each output row of a block, or for each sum; none where that is the
+        same everywhere."""
+        if not self._own_biases:
             return np.zeros((0, 0, 0), np.int32)
-        g = self.geometry
-        sums = self._dense.astype(np.int64).sum(axis=2).reshape(g.f, g.kh, g.kw).sum(axis=2)
-        outside = np.array(
-            [[[not low <= y < high for y in range(together)] for low, high in zone.rows] for zone in zones]
-        )
-        missing = np.einsum("fk,zky->zfy", sums, outside.astype(np.int64)) * zero_point
-        return (self.conv.bias[None, :, None] + missing)[:, self._blocks].astype(np.int32)
+        g, zones, joined = self.geometry, self._schedule.zones, self.plan.joined
+        above = np.array([[_outside(rows, self.plan.pixel_rows) for rows in zone.rows] for zone in zones])
+        beside = np.array([_outside(columns, self._schedule.pixels) for columns in self._schedule.columns])
+        sums = self._dense.reshape(g.f, g.kh, g.kw, g.c).astype(np.int64)
+        rows = np.einsum("fkx,zky->zfy", sums.sum(axis=3), above)
+        missing = rows[..., None] + np.einsum("fkx,zky,xp->zfyp", sums[..., : g.c - joined].sum(axis=3), 1 - above, beside)
+        biases = self.conv.bias[:, None, None] + missing * self.conv.input_zero_point
+        biases = biases.reshape(len(zones), g.f, -1) if self.plan.skips_columns else biases[..., 0]
+        padded = np.pad(biases[:, self._blocks], ((0, 0), (0, 0), (0, self._own_biases - biases.shape[2])))
+        return padded.astype(np.int32)
+
+    @cached_property
+    def _own_biases(self) -> int:
+        """Biases of each filter in a table of their own."""
+        return own_biases(self.geometry, self.plan, self.conv.input_zero_point)
 
     @property
     def _order(self) -> np.ndarray:
@@ -346,8 +386,8 @@ class InputStationaryKernel(WindowKernel):
         filters = self._schedule.filters(None, self._counts)
         words = sum(self._passes.round_words(k, filters[k]) + self.plan.unrolled for k in range(kind))
         which = self._schedule.kinds[kind]
-        before = [p for p in self._schedule.places(which) if p < place]
-        counts = [int(self._counts[which.joined][p]) for p in before]
+        places = self._schedule.places(which).tolist()
+        counts = [int(self._counts[which.joined][p]) for p in places[: places.index(place)]]
         return self._lists_at[-1] + (words + self._passes.round_words(kind, counts)) * WORD
 
     def _stretches(self, kind: Kind, zone: Zone) -> list[list[int]]:
@@ -367,10 +407,7 @@ class InputStationaryKernel(WindowKernel):
         """Biases as the first sums, and the lists of passes."""
         self._sums = emit.opaque(emit.pointer(self.memory, self._sums_at))
         self._lists = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
-        if self._biases.size:
-            self._store_biases(self._biases_from(0), self._own_biases)
-        else:
-            self._store_biases(emit.pointer(self.parameter_table), PARAMETERS)
+        self._store_biases(self._biases_from(0) if self._own_biases else emit.pointer(self.parameter_table))
         if not self._has_passes:
             return
         for kinds, places in self._sharing():
@@ -383,31 +420,30 @@ class InputStationaryKernel(WindowKernel):
     def _has_passes(self) -> bool:
         return any(any(each) for each in self._schedule.filters(None, self._counts))
 
-    def _store_biases(self, biases: ir.Value, step: int) -> None:
-        """Writes what the sums of all filters begin with; ``step`` words from one filter's biases to the next one's."""
+    def _store_biases(self, biases: ir.Value) -> None:
+        """Writes what the sums of all filters begin with."""
+        step, size = (self._own_biases or PARAMETERS) * WORD, stored_sums(self._pixels)
 
         def filters(count: int, biases: ir.Value, sums: ir.Value) -> list[ir.Value]:
             for f in range(count):
-                at = [f * step + i for i in range(self._own_biases)]
-                values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in at]
-                self._store_bias(values, emit.advance(sums, f * stored_sums(self._pixels)))
-            return [emit.advance(biases, count * step * WORD), emit.advance(sums, count * stored_sums(self._pixels))]
+                self._begin_sums(emit.advance(biases, f * step), emit.advance(sums, f * size))
+            return [emit.advance(biases, count * step), emit.advance(sums, count * size)]
 
         cursor = [biases, self._sums]
         if len(self._blocks) > 1:
             cursor = emit.loop(0, len(self._blocks) // 2, lambda _, *at: filters(2, *at), cursor)
         filters(len(self._blocks) % 2, *cursor)
 
-    @property
-    def _own_biases(self) -> int:
-        """Biases that each filter has."""
-        return self._biases.shape[2] if self._biases.size else 1
-
-    def _store_bias(self, biases: Sequence[ir.Value], sums: ir.Value) -> None:
-        type = emit.vector_type(RESULTS, emit.i32())
-        for number, at in enumerate(range(0, stored_sums(self._pixels), RESULTS * WORD)):
-            bias = biases[min(number, len(biases) - 1)]
-            emit.store_to(emit.broadcast(bias, type), emit.advance(sums, at), WORD)
+    def _begin_sums(self, biases: ir.Value, sums: ir.Value) -> None:
+        """Writes what one filter's sums begin with: one bias, one for each vector of them, or one for each."""
+        type, vectors = emit.vector_type(RESULTS, emit.i32()), stored_sums(self._pixels) // (RESULTS * WORD)
+        each = self._own_biases > vectors
+        for number in range(vectors):
+            if each:
+                value = emit.load_from(emit.advance(biases, number * RESULTS * WORD), type, WORD)
+            elif number < max(self._own_biases, 1):
+                value = emit.broadcast(emit.load_from(emit.advance(biases, number * WORD), emit.i32(), WORD), type)
+            emit.store_to(value, emit.advance(sums, number * RESULTS * WORD), WORD)
 
     def _at_lists(self, at: int) -> ir.Value:
         """An address ``at`` bytes from the row buffer, within lists and addresses."""
@@ -443,7 +479,7 @@ class InputStationaryKernel(WindowKernel):
         unrolled, joined = self.plan.unrolled, kinds[0].joined
         entry, lanes = ir.MemRefType(self.offset_table.type).element_type, min(unrolled, RESULTS)
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
-        rows = [emit.advance(self._sums, kind.rows[0] * self._schedule.columns * WORD) for kind in kinds]
+        rows = [emit.advance(self._sums, kind.rows[0] * self._schedule.pixels * WORD) for kind in kinds]
         begins = [emit.broadcast(llvm.PtrToIntOp(emit.i32(), sums).result, wide) for sums in rows]
         most = max(int(self._counts[joined][place]) for place in places)
 
@@ -539,8 +575,7 @@ class InputStationaryKernel(WindowKernel):
         kind, chains, passes = self._schedule.kinds[number], self._passes.kinds[number], self._passes
         unrolled, shift = (
             chains[0].unrolled,
-            self._schedule.offset(kind, places[0])
-            - self.layout.offset(places[0] * self.geometry.kw if kind.joined else places[0]),
+            self._schedule.offset(kind, places[0]) - self._schedule.offset_at(kind.joined, places[0]),
         )
         moved, stored = (len(chains) - 1) * LANES + chains[-1].moved, self._schedule.stored(kind.joined)
 
@@ -595,7 +630,7 @@ class InputStationaryKernel(WindowKernel):
         if self._joined_steps:
             at, self._joined_start = (self._of_row(y, [each[i] for each in self._joined_steps]) for i in range(2))
             self._joined_step = emit.advance(self._lists, at)
-        if self._biases.size:
+        if self._own_biases:
             starts = [zone.size * number for number, zone in enumerate(self._biases)]
             following = emit.add(y, self.plan.pixel_rows)
             ends = arith.cmpi(arith.CmpIPredicate.sge, emit.index(following), emit.index(self.geometry.oh))
@@ -617,12 +652,12 @@ class InputStationaryKernel(WindowKernel):
         return emit.pointer(self.parameter_table, emit.add(at, start))
 
     def _pixel_blocks(self, window: Index, target: Index) -> None:
-        self._last_target = emit.add(target, (self.geometry.ow - self._schedule.columns) * self.geometry.f)
+        self._last_target = emit.add(target, (self.geometry.ow - self._schedule.pixels) * self.geometry.f)
         super()._pixel_blocks(window, target)
 
     def _biases_behind(self, target: Index) -> ir.Value:
         """Biases that the sums of the block behind the one at ``target`` begin with."""
-        if self._schedule.columns == self.geometry.ow:
+        if self._schedule.pixels == self.geometry.ow:
             return self._next_biases
         ends = arith.cmpi(arith.CmpIPredicate.eq, emit.index(target), emit.index(self._last_target))
         return arith.select(ends, self._next_biases, self._row_biases)
@@ -655,7 +690,7 @@ class InputStationaryKernel(WindowKernel):
             self._multiply(window)
         parameters = emit.pointer(self.parameter_table)
         if len(self._blocks):
-            biases = self._biases_behind(target) if self._biases.size else parameters
+            biases = self._biases_behind(target) if self._own_biases else parameters
             parameters, output = self._finish_all(parameters, biases, output)
         self._store_constants(self._results_at, parameters, output)
 
@@ -668,8 +703,7 @@ class InputStationaryKernel(WindowKernel):
 
     def _finish_all(self, parameters: ir.Value, biases: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Results of the computed filters; returns addresses behind their parameters, and of the next result."""
-        count, stride, places = len(self._blocks), self.geometry.f, self._results_at
-        apart = self._own_biases if self._biases.size else 0
+        count, stride, places, apart = len(self._blocks), self.geometry.f, self._results_at, self._own_biases
         if self.rescale:
             all, clamp = not len(self._constants), self.clamp or (-128, 127)
             stored = Stored(count, places, all, apart, self.rescale, clamp)
@@ -690,8 +724,7 @@ class InputStationaryKernel(WindowKernel):
                 totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)
                 results = self._finish(totals, _number(0), self._requantization(multiplier, shift))
                 self.isa.store_strided(results, emit.advance(output, places[at], self._output_type), stride)
-            values = [emit.load_from(emit.advance(biases, i * WORD), emit.i32(), WORD) for i in range(self._own_biases)]
-            self._store_bias(values, sums)
+            self._begin_sums(biases, sums)
             step = arith.index_cast(ir.IndexType.get(), following)
             return [
                 emit.advance(parameters, PARAMETERS * WORD),
@@ -706,6 +739,19 @@ class InputStationaryKernel(WindowKernel):
     @property
     def _output_type(self) -> ir.Type:
         return ir.MemRefType(self.output.type).element_type
+
+
+def own_biases(g: Geometry, plan: Plan, zero_point: int) -> int:
+    """Biases that the sums of each filter begin with in one zone: one for each row of a block, or, where columns are
+    skipped, for each sum in whole vectors; none where padding that is skipped would have added nothing."""
+    if not plan.skip_padding or not zero_point:
+        return 0
+    return stored_sums(g.ow * plan.pixel_rows) // WORD if plan.skips_columns else plan.pixel_rows
+
+
+def _outside(inside: tuple[int, int], count: int) -> list[int]:
+    """[count] 1 for what is not in the range, 0 for what is."""
+    return [int(not inside[0] <= i < inside[1]) for i in range(count)]
 
 
 def _number(value: int) -> ir.Value:

@@ -61,6 +61,7 @@ class Chain:
     Attributes:
         inputs: bytes from the first pixel's inputs to each one's, of 1 to 8; no load reaches from the seventh to the
             eighth if they are more than 508 apart.
+        sums: words from the first pixel's sum to each one's, up to 7; what is between is not changed.
         alignment: bytes that the inputs' addresses are multiples of.
         stored: bytes of each vector of weights, up to 16.
         unrolled: filters, an even number.
@@ -69,6 +70,7 @@ class Chain:
     """
 
     inputs: tuple[int, ...]
+    sums: tuple[int, ...]
     alignment: int
     stored: int
     unrolled: int
@@ -169,12 +171,12 @@ class Chain:
             register: of the address of the sums.
             turned: whether the last pixel's inputs are in the shared register already, not the last but one's.
         """
-        products = [f"vmlava.s8 {SUMS[p]}, {_WEIGHTS_VECTOR}, q{min(p, 6)}" for p in range(self.pixels)]
+        products = [f"vmlava.s8 {SUMS[at]}, {_WEIGHTS_VECTOR}, q{min(p, 6)}" for p, at in enumerate(self.sums)]
         if self._late:
             others, shared = products[:-2], products[-2:]
             shared = shared[::-1] if turned else shared
             products = [shared[0], *self._reload(turned), *others, shared[1]]
-        sums = ", ".join(SUMS[: self.pixels])
+        sums = ", ".join(SUMS[: self.sums[-1] + 1])
         read, write = ("ldr.w", "str.w") if self.pixels == 1 else ("ldm.w", "stm.w")
         places = f"{sums}, [{register}]" if self.pixels == 1 else f"{register}, {{{sums}}}"
         weights = f"vldrb.u8 {_WEIGHTS_VECTOR}, [{_WEIGHTS}], #{self.stored}"
@@ -289,8 +291,8 @@ class Finish:
         zero_point: of the results.
         adjacent: whether each filter's results are one byte behind those of the one before.
         even: whether the addresses of the first filter's results are even.
-        apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
-            first parameter.
+        apart: biases of each filter in a table of their own: one for all sums, one per vector of them, or whole
+            vectors; 0 if it is the first parameter.
     """
 
     filters: int
@@ -382,8 +384,11 @@ class Finish:
         vectors = range(1 + (self.pixels > 4))
         lines = [f"vldrw.u32 q{v}, [{STORED}, #{LANES * v}]" for v in vectors]
         for v in vectors:
-            lines += [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if v < self.apart else []
-            lines += [f"vdup.32 q4, {bias}"] if v < max(self.apart, 1) else []
+            if self.apart > len(vectors):
+                lines.append(f"vldrw.u32 q4, [{BIASES}], #{LANES}")
+            else:
+                lines += [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if v < self.apart else []
+                lines += [f"vdup.32 q4, {bias}"] if v < max(self.apart, 1) else []
             lines.append(f"vstrw.32 q4, [{STORED}], #{LANES}")
         for v in vectors:
             lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", multiplier, shift)
