@@ -15,7 +15,7 @@ from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.filters import PARAMETERS
-from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, own_biases, stored_sums
+from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, own_biases, stored_sums, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
 from dtmm_mlir.passes.kernels.pairs import Pairs
@@ -262,7 +262,8 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     per_row = -(-g.ow // plan.pixels)
     apart = own_biases(g, plan, conv.input_zero_point)
     even = g.f % 2 == 0
-    finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart)
+    missing = trailing_zeros(conv.input_zero_point) if apart and plan.skips_columns else None
+    finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart, missing)
     passes = [
         schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(schedule.filters(zone, filters))
         for zone in schedule.zones

@@ -28,7 +28,7 @@ from dtmm_mlir.passes.cost import (
     unpruned,
 )
 from dtmm_mlir.passes.kernels.filters import BYTE
-from dtmm_mlir.passes.kernels.input_stationary import columns_inside
+from dtmm_mlir.passes.kernels.input_stationary import columns_inside, fit_halves, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
@@ -280,7 +280,7 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     for (pixels, together), joined, skip in product(blocks, joinable, (0, 1, 2)):
-        may = _may_skip_rows(g, pixels, together) if skip < 2 else joined < g.c and _may_skip_columns(g, pixels)
+        may = _may_skip_rows(g, pixels, together) if skip < 2 else joined < g.c and _may_skip_columns(conv, pixels)
         if skip and (optimize == "size" or not may):
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
@@ -302,9 +302,14 @@ def _may_skip_rows(g: Geometry, pixels: int, together: int) -> bool:
     return bool(g.padded_rows) and (together == 1 or (together == 2 and pixels == 4))
 
 
-def _may_skip_columns(g: Geometry, pixels: int) -> bool:
-    """Whether the ``input_stationary`` kernel can leave out padding beside the input: a block has all columns."""
-    return pixels == g.ow and any(columns_inside(g, kx) != (0, g.ow) for kx in range(g.kw))
+def _may_skip_columns(conv: Convolution, pixels: int) -> bool:
+    """Whether the ``input_stationary`` kernel can leave out padding beside the input: a block has all columns, and what
+    sums miss is i16."""
+    g, zero_point = conv.geometry, conv.input_zero_point
+    if pixels < g.ow or all(columns_inside(g, kx) == (0, g.ow) for kx in range(g.kw)):
+        return False
+    most = np.abs(conv.weights.sum(axis=3, dtype=np.int64)).sum(axis=(1, 2)).max()
+    return not zero_point or fit_halves(most * (zero_point >> trailing_zeros(zero_point)))
 
 
 def _joinable(conv: Convolution, width: int, lanes: int) -> set[int]:

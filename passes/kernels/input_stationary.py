@@ -17,6 +17,7 @@ from iree.compiler.dialects import arith, llvm
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
@@ -178,7 +179,9 @@ class Schedule:
         rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
         if kind.joined:
             return np.array(rows, int)
-        return np.array([p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns], int)
+        return np.array(
+            [p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns], int
+        )
 
     def _columns_at(self, position: int) -> int:
         start, end = self.columns[position % self.geometry.kw]
@@ -335,25 +338,40 @@ class InputStationaryKernel(WindowKernel):
     @cached_property
     def _biases(self) -> np.ndarray:
         """[zones, computed filters, own biases] i32: what sums begin with where passes over padding are left out that
-        would have added something, one bias for each output row of a block, or for each sum; none where that is the
-        same everywhere."""
+        would have added something: one bias for each output row of a block, or ``_missing`` sums, two in a word."""
         if not self._own_biases:
             return np.zeros((0, 0, 0), np.int32)
-        g, zones, joined = self.geometry, self._schedule.zones, self.plan.joined
-        above = np.array([[_outside(rows, self.plan.pixel_rows) for rows in zone.rows] for zone in zones])
-        beside = np.array([_outside(columns, self._schedule.pixels) for columns in self._schedule.columns])
+        missing = self._missing_sums[:, self._blocks]
+        if not self.plan.skips_columns:
+            biases = self.conv.bias[self._blocks, None] + missing[..., 0] * self.conv.input_zero_point
+            return biases.astype(np.int32)
+        halves = (missing * (self.conv.input_zero_point >> self._missing)).reshape(*missing.shape[:2], -1)
+        if halves.size and not fit_halves(halves):
+            raise PassError(self.conv.op, "has weights of which sums are too large for its plan's skip_padding = 2.")
+        padded = np.pad(halves, ((0, 0), (0, 0), (0, 2 * self._own_biases - halves.shape[2])))
+        return np.ascontiguousarray(padded, "<i2").view("<i4")
+
+    @property
+    def _missing_sums(self) -> np.ndarray:
+        """[zones, filters, output rows, columns of a block]: sums of the weights that are not multiplied there."""
+        g, schedule = self.geometry, self._schedule
+        rows = np.array([[_outside(rows, self.plan.pixel_rows) for rows in zone.rows] for zone in schedule.zones])
+        columns = np.array([_outside(columns, schedule.pixels) for columns in schedule.columns])
         sums = self._dense.reshape(g.f, g.kh, g.kw, g.c).astype(np.int64)
-        rows = np.einsum("fkx,zky->zfy", sums.sum(axis=3), above)
-        missing = rows[..., None] + np.einsum("fkx,zky,xp->zfyp", sums[..., : g.c - joined].sum(axis=3), 1 - above, beside)
-        biases = self.conv.bias[:, None, None] + missing * self.conv.input_zero_point
-        biases = biases.reshape(len(zones), g.f, -1) if self.plan.skips_columns else biases[..., 0]
-        padded = np.pad(biases[:, self._blocks], ((0, 0), (0, 0), (0, self._own_biases - biases.shape[2])))
-        return padded.astype(np.int32)
+        alone = sums[..., : g.c - self.plan.joined].sum(axis=3)
+        above = np.einsum("fkx,zky->zfy", sums.sum(axis=3), rows)
+        return above[..., None] + np.einsum("fkx,zky,xp->zfyp", alone, 1 - rows, columns)
 
     @cached_property
     def _own_biases(self) -> int:
-        """Biases of each filter in a table of their own."""
+        """Words of each filter in a table of their own."""
         return own_biases(self.geometry, self.plan, self.conv.input_zero_point)
+
+    @property
+    def _missing(self) -> int | None:
+        """As of ``Stored``."""
+        skips = self._own_biases and self.plan.skips_columns
+        return trailing_zeros(self.conv.input_zero_point) if skips else None
 
     @property
     def _order(self) -> np.ndarray:
@@ -422,27 +440,31 @@ class InputStationaryKernel(WindowKernel):
 
     def _store_biases(self, biases: ir.Value) -> None:
         """Writes what the sums of all filters begin with."""
-        step, size = (self._own_biases or PARAMETERS) * WORD, stored_sums(self._pixels)
+        steps = PARAMETERS * WORD, (self._own_biases or PARAMETERS) * WORD, stored_sums(self._pixels)
 
-        def filters(count: int, biases: ir.Value, sums: ir.Value) -> list[ir.Value]:
+        def filters(count: int, *cursor: ir.Value) -> list[ir.Value]:
             for f in range(count):
-                self._begin_sums(emit.advance(biases, f * step), emit.advance(sums, f * size))
-            return [emit.advance(biases, count * step), emit.advance(sums, count * size)]
+                self._begin_sums(*(emit.advance(at, f * step) for at, step in zip(cursor, steps, strict=True)))
+            return [emit.advance(at, count * step) for at, step in zip(cursor, steps, strict=True)]
 
-        cursor = [biases, self._sums]
+        cursor = [emit.pointer(self.parameter_table), biases, self._sums]
         if len(self._blocks) > 1:
             cursor = emit.loop(0, len(self._blocks) // 2, lambda _, *at: filters(2, *at), cursor)
         filters(len(self._blocks) % 2, *cursor)
 
-    def _begin_sums(self, biases: ir.Value, sums: ir.Value) -> None:
-        """Writes what one filter's sums begin with: one bias, one for each vector of them, or one for each."""
-        type, vectors = emit.vector_type(RESULTS, emit.i32()), stored_sums(self._pixels) // (RESULTS * WORD)
-        each = self._own_biases > vectors
-        for number in range(vectors):
-            if each:
-                value = emit.load_from(emit.advance(biases, number * RESULTS * WORD), type, WORD)
-            elif number < max(self._own_biases, 1):
-                value = emit.broadcast(emit.load_from(emit.advance(biases, number * WORD), emit.i32(), WORD), type)
+    def _begin_sums(self, parameters: ir.Value, biases: ir.Value, sums: ir.Value) -> None:
+        """Writes what one filter's sums begin with."""
+        type, halves = (emit.vector_type(RESULTS, each) for each in (emit.i32(), ir.IntegerType.get_signless(16)))
+        missing = self._missing
+        source = biases if missing is None else parameters
+        for number in range(stored_sums(self._pixels) // (RESULTS * WORD)):
+            if number < max(self._own_biases, 1) and (missing is None or not number):
+                bias = emit.load_from(emit.advance(source, number * WORD), emit.i32(), WORD)
+            value = emit.broadcast(bias, type)
+            if missing is not None:
+                less = emit.load_from(emit.advance(biases, number * RESULTS * 2), halves, 2)
+                less = arith.shli(arith.extsi(type, less), emit.splat(missing, type))
+                value = arith.addi(value, less)
             emit.store_to(value, emit.advance(sums, number * RESULTS * WORD), WORD)
 
     def _at_lists(self, at: int) -> ir.Value:
@@ -706,7 +728,7 @@ class InputStationaryKernel(WindowKernel):
         count, stride, places, apart = len(self._blocks), self.geometry.f, self._results_at, self._own_biases
         if self.rescale:
             all, clamp = not len(self._constants), self.clamp or (-128, 127)
-            stored = Stored(count, places, all, apart, self.rescale, clamp)
+            stored = Stored(count, places, all, apart, self._missing, self.rescale, clamp)
             finished = self.isa.finish_stored(stored, parameters, biases, self._sums, output)
             if finished:
                 return finished
@@ -724,7 +746,7 @@ class InputStationaryKernel(WindowKernel):
                 totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)
                 results = self._finish(totals, _number(0), self._requantization(multiplier, shift))
                 self.isa.store_strided(results, emit.advance(output, places[at], self._output_type), stride)
-            self._begin_sums(biases, sums)
+            self._begin_sums(parameters, biases, sums)
             step = arith.index_cast(ir.IndexType.get(), following)
             return [
                 emit.advance(parameters, PARAMETERS * WORD),
@@ -742,11 +764,21 @@ class InputStationaryKernel(WindowKernel):
 
 
 def own_biases(g: Geometry, plan: Plan, zero_point: int) -> int:
-    """Biases that the sums of each filter begin with in one zone: one for each row of a block, or, where columns are
-    skipped, for each sum in whole vectors; none where padding that is skipped would have added nothing."""
+    """Words of each filter and zone that tell what its sums begin with: a bias for each row of a block, or, where
+    columns are skipped, an i16 for each sum; none where padding that is skipped would have added nothing."""
     if not plan.skip_padding or not zero_point:
         return 0
-    return stored_sums(g.ow * plan.pixel_rows) // WORD if plan.skips_columns else plan.pixel_rows
+    return stored_sums(g.ow * plan.pixel_rows) // WORD // 2 if plan.skips_columns else plan.pixel_rows
+
+
+def trailing_zeros(number: int) -> int:
+    """Bits behind the last one of a number other than 0."""
+    return (number & -number).bit_length() - 1
+
+
+def fit_halves(numbers: np.ndarray) -> bool:
+    """Whether all are i16."""
+    return bool(np.abs(numbers).max() < 1 << 15)
 
 
 def _outside(inside: tuple[int, int], count: int) -> list[int]:

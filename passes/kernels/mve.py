@@ -142,7 +142,9 @@ class Mve(Isa):
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         rounding = "rectified" if rectified else rescale.rounding
         zero_point, even = rescale.output_zero_point, not any(place % 2 for place in what.places)
-        how = stationary.Finish(what.filters, len(what.places), rounding, zero_point, what.all, even, what.apart)
+        how = stationary.Finish(
+            what.filters, len(what.places), rounding, zero_point, what.all, even, what.apart, what.missing
+        )
         places = _halves([what.places[pixel] for pixel in how.pixel_of_lane])
         moving = [
             (stationary.PARAMETERS, parameters.type, parameters),

@@ -29,10 +29,10 @@ from dtmm_mlir.passes.kernels.mve_assembly import SUMS, Rounding, load, scaled
 LIST, DATA = "r1", "r9"
 """Addresses that ``Passes`` begins with."""
 
-PARAMETERS, BIASES, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r10", "r3", "r11", "lr", "r9", "r8", "q7"
+PARAMETERS, BIASES, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r6", "r3", "r11", "lr", "r9", "r8", "q7"
 """What ``Finish`` begins with."""
 
-TEMPORARY = ("r0", "r2", "r4", "r5", "r6", "r12")
+TEMPORARY = ("r0", "r2", "r4", "r5", "r10", "r12")
 """What ``Finish`` writes besides, and vectors up to ``OFFSETS``: two filters' parameters."""
 
 STEP = 8
@@ -291,8 +291,9 @@ class Finish:
         zero_point: of the results.
         adjacent: whether each filter's results are one byte behind those of the one before.
         even: whether the addresses of the first filter's results are even.
-        apart: biases of each filter in a table of their own: one for all sums, one per vector of them, or whole
-            vectors; 0 if it is the first parameter.
+        apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
+            first parameter.
+        missing: as of ``isa.Stored``.
     """
 
     filters: int
@@ -302,6 +303,7 @@ class Finish:
     adjacent: bool
     even: bool
     apart: int = 0
+    missing: int | None = None
 
     @property
     def pixel_of_lane(self) -> np.ndarray:
@@ -384,17 +386,20 @@ class Finish:
         vectors = range(1 + (self.pixels > 4))
         lines = [f"vldrw.u32 q{v}, [{STORED}, #{LANES * v}]" for v in vectors]
         for v in vectors:
-            if self.apart > len(vectors):
-                lines.append(f"vldrw.u32 q4, [{BIASES}], #{LANES}")
-            else:
-                lines += [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if v < self.apart else []
-                lines += [f"vdup.32 q4, {bias}"] if v < max(self.apart, 1) else []
-            lines.append(f"vstrw.32 q4, [{STORED}], #{LANES}")
+            lines += [*self._begin_with(bias, v), f"vstrw.32 q4, [{STORED}], #{LANES}"]
         for v in vectors:
             lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", multiplier, shift)
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
         lines += [f"vqmovnb.s32 {result}, {low}"] + ([f"vqmovnt.s32 {result}, {high}"] if len(vectors) > 1 else [])
         return lines + ([f"vqadd.s16 {result}, {result}, {ZERO_POINT}"] if self.zero_point else [])
+
+    def _begin_with(self, bias: str, vector: int) -> list[str]:
+        """What a vector of sums begins with again, in q4, which holds that of the vector before."""
+        if self.missing is not None:
+            shift = [f"vshl.i32 q4, q4, #{self.missing}"] if self.missing else []
+            return [f"vldrh.s32 q4, [{BIASES}], #{LANES // 2}", *shift, f"vadd.i32 q4, q4, {bias}"]
+        lines = [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if vector < self.apart else []
+        return lines + ([f"vdup.32 q4, {bias}"] if vector < max(self.apart, 1) else [])
 
     def _store(self, name: str, offsets: str) -> list[str]:
         before, then = (["vpst"], "t") if self._is_masked else ([], "")
