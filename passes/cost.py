@@ -25,9 +25,6 @@ from dtmm_mlir.passes.kernels.quads import QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
 from dtmm_mlir.passes.runs import cover
 
-_WORDS_OF_BIAS = 2
-"""Words of a list that take as long as a filter's sums to begin anew."""
-
 _COSTS = Path(__file__).with_name("costs.json")
 
 
@@ -78,19 +75,22 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
     Returns:
         ``data``, ``weights``, ``joined``: vectors loaded; ``far``: times that the address moves because a column is out
-        of a load's reach; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
-        straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``tested_run``: runs that
+        of a load's reach; ``far_joined``: the same for joined channels of the next pixel; ``mac``: vectors multiplied; ``own_run``, ``same_run``: runs walked, by tables and in
+        straight-line code; ``crowded_run``: those by tables whose sums take all registers; ``joined_run``: those of joined channels and others; ``tested_run``: runs that
         may lie in the padding and are skipped there; ``tested_joined``: those of joined channels; ``masked_run``: tests
         whether a block has a run; ``own_block``: blocks of filters with tables; ``zoned_block``: those of them that
         skip padding; ``pair_block``: those of the ``pairs`` kernel; ``block``: all; ``finished``:
         those whose results ``Isa.finish`` stores; of the others, ``filter``: filters; ``results``: requantizations of
-        four pixels; ``few_results``: of fewer; ``constant``: filters of constant results, at each block of pixels;
-        ``pattern``: vectors of such results that are stored pixel by pixel instead;
+        four pixels; ``results_of_1``, ``_2``, ``_3``: of fewer; ``constant``: filters of constant results, at each block of pixels;
+        ``pattern``: vectors of such results that are stored pixel by pixel instead; ``pattern_pixel``: pixels of which
+        others are stored, too;
         ``pixel_block``: blocks of pixels; ``row``: output rows; ``copied``, ``moved``: vectors written to the row
-        buffer from the input and from its own end; ``copied_pixel``: pixels copied one by one; ``call``: one;
-        ``stationary``: one for an ``input_stationary`` kernel; ``passes``: instructions of its assembly; ``listed``:
-        words of its list; ``stationary_block``: its blocks of pixels; ``joined_block``: those that read joined channels
-        and others. Of the ``pixel_lanes`` kernel, ``lanes_loaded``,
+        buffer from the input and from its own end; ``copied_row``: rows of the input; ``copied_pixel``: pixels copied one by one, ``copied_part``: vectors
+        of these; ``call``: one;
+        ``stationary``: one for an ``input_stationary`` kernel; ``passes``: instructions of its assembly; ``zone``: its
+        lists of passes, ``listed``: words of these; ``place``: lists of sums, ``addressed``: words of these; ``begun``:
+        filters whose sums begin with a bias; ``stationary_block``: its blocks of pixels; ``joined_block``: those that
+        read joined channels and others. Of the ``pixel_lanes`` kernel, ``lanes_loaded``,
         ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels loaded, multiplied by a quad of
         weights, requantized, and written to planes; ``lanes_run``: runs walked.
     """
@@ -121,16 +121,19 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         inside = np.array([g.rows_inside(row) for row in range(g.kh)])
         walked = pixel_blocks // g.oh * int(inside[stored.runs[:, 1]].sum())
     finished = conv.element_type == "i8" and isa.finishes(pixels, filters)
+    is_far = isa.byte_reach is not None and step * plan.joined > isa.byte_reach
     return {
         "call": 1,
         "data": walked * whole * loads,
         "weights": walked * weights,
         "joined": walked * joined * pixels,
         "far": walked * whole * _moves(isa, max(columns) * whole * lanes * isa.row_bytes(conv.element_type)),
+        "far_joined": walked * joined * pixels if is_far else 0,
         "mac": walked * weights * pixels,
         "own_run": 0 if straight else walked,
         "crowded_run": walked if not straight and pixels * filters == isa.accumulators else 0,
         "same_run": walked if straight else 0,
+        "joined_run": walked if joined and whole else 0,
         "tested_run": tested,
         "tested_joined": tested if joined else 0,
         "masked_run": blocks * masked_runs(conv, plan) if plan.masked else 0,
@@ -141,12 +144,12 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "finished": blocks if finished else 0,
         "filter": 0 if finished else blocks * filters,
         "results": 0 if finished else blocks * filters * (pixels // 4),
-        "few_results": 0 if finished else blocks * filters * bool(pixels % 4),
+        **{name: 0 if finished or pixels % 4 != n else blocks * filters for n, name in _FEW_RESULTS.items()},
         **_constants(g, stored.constants, pixel_blocks, isa),
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
         **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
-        **_row_buffer(conv, plan, isa, whole * lanes),
+        **_row_buffer(conv, plan, isa, whole * lanes, slack=int(plan.joined > 0)),  # how much does not matter
     }
 
 
@@ -177,18 +180,22 @@ def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
     return sum(columns) * (1 if held is None else -(-plan.filters // held))
 
 
+_FEW_RESULTS = {n: f"results_of_{n}" for n in (1, 2, 3)}
+
 _TABLE_ONLY = (
-    "data", "weights", "joined", "far", "mac", "own_run", "crowded_run", "same_run", "tested_run", "tested_joined",
-    "masked_run", "own_block", "zoned_block", "pair_block", "block", "finished", "filter", "results", "few_results",
-    "pixel_block",
+    "data", "weights", "joined", "far", "far_joined", "mac", "own_run", "crowded_run", "same_run", "joined_run", "tested_run", "tested_joined",
+    "masked_run", "own_block", "zoned_block", "pair_block", "block", "finished", "filter", "results",
+    *_FEW_RESULTS.values(), "pixel_block", "row",
 )  # fmt: skip
 
-_STATIONARY_ONLY = ("stationary", "passes", "listed", "joined_block", "stationary_block")
+_STATIONARY_ONLY = (
+    "stationary", "passes", "zone", "listed", "place", "addressed", "begun", "stationary_block", "joined_block",
+)  # fmt: skip
 _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
-_BUFFER_ONLY = ("row", "copied", "copied_pixel", "moved")
+_BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
 
 
-_OF_RUNS = ("data", "weights", "joined", "far", "mac", "crowded_run")
+_OF_RUNS = ("data", "weights", "joined", "far", "far_joined", "mac", "crowded_run")
 """What the runs of a block cost, whatever walks them."""
 
 
@@ -253,6 +260,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
         "lanes_copied": refills * rows * -(-g.ow // PIXELS),
         "constant": 0,
         "pattern": 0,
+        "pattern_pixel": 0,
     }
 
 
@@ -264,21 +272,26 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     even = g.f % 2 == 0
     missing = trailing_zeros(conv.input_zero_point) if apart and plan.skips_columns else None
     finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart, missing)
+    in_zones = [schedule.filters(zone, filters) for zone in schedule.zones]
     passes = [
-        schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(schedule.filters(zone, filters))
-        for zone in schedule.zones
+        schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(each)
+        for zone, each in zip(schedule.zones, in_zones, strict=True)
     ]
+    listed = sum(schedule.passes.list_words([len(places) for places in each]) for each in in_zones)
     blocks = g.n * (g.oh // plan.pixel_rows) * per_row
     return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
         "stationary": 1,
-        "row": g.n * (g.oh // plan.pixel_rows),
         "joined_block": blocks if 0 < plan.joined < g.c else 0,
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
-        "listed": schedule.list_words(filters) + computed * _WORDS_OF_BIAS,
+        "zone": len(schedule.zones),
+        "listed": listed,
+        "place": sum(map(len, schedule.filters(None, filters))),
+        "addressed": schedule.list_words(filters) - listed,
+        "begun": computed,
         "stationary_block": blocks,
         **_constants(g, g.f - computed, blocks, isa),
-        **_row_buffer(conv, plan, isa, schedule.layout.group_stride),
+        **_row_buffer(conv, plan, isa, schedule.layout.group_stride, slack=0),
     }
 
 
@@ -286,8 +299,13 @@ def _constants(g: Geometry, count: int, blocks: int, isa: Isa) -> dict[str, int]
     """What so many filters of constant results take in blocks of pixels."""
     pattern = Pattern.of(g.f, isa)
     if pattern.serves(count):
-        return {"constant": 0, "pattern": g.n * g.oh * g.ow * pattern.vectors}
-    return {"constant": blocks * count, "pattern": 0}
+        pixels = g.n * g.oh * g.ow
+        return {
+            "constant": 0,
+            "pattern": pixels * pattern.vectors,
+            "pattern_pixel": pixels if count < g.f else 0,
+        }
+    return {"constant": blocks * count, "pattern": 0, "pattern_pixel": 0}
 
 
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:
@@ -312,27 +330,28 @@ def _moves(isa: Isa, span: int) -> int:
     return 0 if isa.word_reach is None or span <= isa.word_reach else 1 + span // isa.word_reach
 
 
-def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int) -> dict[str, int]:
+def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int, slack: int) -> dict[str, int]:
     bytes = isa.row_bytes(conv.element_type)
     same = bytes == conv.weights.itemsize
-    return _copies(
-        conv.geometry, whole, plan.joined, plan.rows, same, isa.lanes(conv.element_type), isa.move_lanes(bytes)
-    )
+    layout = RowLayout.plan(conv.geometry, whole, plan.joined, plan.rows, slack, same)
+    return _copies(layout, isa.lanes(conv.element_type), isa.move_lanes(bytes))
 
 
 @lru_cache(maxsize=1024)
-def _copies(g: Geometry, whole: int, joined: int, rows: int, same: bool, lanes: int, move_lanes: int) -> dict[str, int]:
-    slack = int(joined > 0)  # how much does not matter here
-    layout = RowLayout.plan(g, whole, joined, rows, slack, same)
+def _copies(layout: RowLayout, lanes: int, move_lanes: int) -> dict[str, int]:
+    g = layout.geometry
     if layout.direct:
-        return {"copied": 0, "copied_pixel": 0, "moved": 0}
+        return dict.fromkeys(_BUFFER_ONLY, 0)
     overlap = max(layout.reach - layout.strides[0], 0) * layout.row
     down, right = layout.sampling
-    pixels = g.n * -(-g.h // down) * -(-g.w // right)
+    height, width = -(-g.h // down), -(-g.w // right)
+    pixels = g.n * height * width
     contiguous = g.c in (layout.pixel, layout.joined) and right == 1
     vectors = -(-g.group_channels // lanes) * g.groups
     return {
-        "copied": pixels * g.c // lanes if contiguous else pixels * vectors,
+        "copied_row": g.n * height,
+        "copied": pixels * g.c // lanes if contiguous else 0,
+        "copied_part": 0 if contiguous else pixels * vectors,
         "copied_pixel": 0 if contiguous else pixels,
         "moved": g.n * (-(-g.oh // layout.rows) - 1) * overlap // move_lanes,
     }
