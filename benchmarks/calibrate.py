@@ -36,10 +36,16 @@ from dtmm_mlir.targets import Target, get_target  # noqa: E402
 from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
 
 COSTS = ROOT / "passes" / "costs.json"
-BATCH = 12
+BATCH = 8
+MOST_WEIGHTS, MOST_PRODUCTS = 50_000, 8_000_000
+"""Of one convolution: a batch fits into flash, and takes seconds."""
+
+SIZES = ((1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16), (4, 6, 7, 8, 8, 12, 16, 20, 24), (24, 32, 48, 64))
+CHANNELS, FILTERS = ((1, 20), (16, 130), (3, 48)), ((2, 20), (12, 130), (8, 64))
+"""Of tiny, usual and wide layers."""
 
 KNOWN: Mapping[str, Sequence[str]] = {
-    "mve": ("data", "joined", "mac", "passes", "weights"),
+    "mve": ("data", "far_joined", "joined", "mac", "passes", "weights"),
     "dsp": ("data", "joined", "mac", "masked_run", "weights"),
 }
 """For integers, what the innermost loop says without a measurement, and what a fit over all does not tell apart."""
@@ -47,16 +53,24 @@ KNOWN: Mapping[str, Sequence[str]] = {
 
 def cases(random: np.random.Generator, count: int, element: str) -> list[Case]:
     """Convolutions of the sizes that small networks have."""
-    found = []
+    found = list[Case]()
     while len(found) < count:
-        size, kernel = int(random.choice([1, 4, 7, 8, 8, 12, 16, 16, 20])), int(random.choice([1, 3, 3, 3, 5]))
-        c, f, stride = int(random.integers(1, 97)), int(random.integers(8, 48)), int(random.choice([1, 1, 2]))
+        size, c, f = (int(random.choice(of[len(found) % 3])) for of in (SIZES, *map(_between, (CHANNELS, FILTERS))))
+        kernel, stride = int(random.choice([1, 1, 3, 3, 3, 5])), int(random.choice([1, 1, 1, 2]))
         shape = geometry(size, size, c, f, kernel, strides=(stride, stride))
-        case = Case(shape, float(random.choice([0.2, 0.5, 0.8, 1.0])), element, seed=len(found))
+        weights = c * f * kernel**2
+        if weights > MOST_WEIGHTS or weights * shape.oh * shape.ow > MOST_PRODUCTS or shape.is_depthwise:
+            continue
+        kept, zero_point = float(random.choice([0.1, 0.25, 0.5, 0.8, 1.0])), int(random.choice([0, -128, -128]))
+        case = Case(shape, kept, element, seed=len(found), zero_point=zero_point)
         rescale = Sample.of(case).rescale
         if rescale is None or is_far(rescale):  # as in trained networks
             found.append(case)
     return found
+
+
+def _between(bounds: Sequence[tuple[int, int]]) -> list[range]:
+    return [range(*each) for each in bounds]
 
 
 def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> Case:
@@ -69,7 +83,7 @@ def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.rando
     kind = kinds[int(random.integers(len(kinds)))]
     plans = [plan for plan in plans if (plan.kernel, plan.skip_padding, plan.masked) == kind]
     plans.sort(key=lambda plan: cost.estimate(conv, plan, isa, costs))
-    return replace(case, plan=plans[int(random.integers(min(len(plans), 8)))])
+    return replace(case, plan=plans[int(random.integers(min(len(plans), 4)))])
 
 
 def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str, int], int]]:
@@ -131,7 +145,7 @@ def stock_per_multiplication(target: Target, k: int) -> float:
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--layers", default=120, show_default=True, help="Convolutions to measure per target.")
+@click.option("--layers", default=480, show_default=True, help="Convolutions to measure per target.")
 @click.option("--element", default="i8", show_default=True, type=click.Choice(["i8", "f32"]), help="Of the tensors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print each convolution.")
 def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> None:

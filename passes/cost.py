@@ -121,14 +121,16 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         inside = np.array([g.rows_inside(row) for row in range(g.kh)])
         walked = pixel_blocks // g.oh * int(inside[stored.runs[:, 1]].sum())
     finished = conv.element_type == "i8" and isa.finishes(pixels, filters)
+    held = _weights_held(conv, plan, isa)
+    joined_loads = walked * joined * pixels * (1 if held is None else -(-filters // held))
     is_far = isa.byte_reach is not None and step * plan.joined > isa.byte_reach
     return {
         "call": 1,
         "data": walked * whole * loads,
         "weights": walked * weights,
-        "joined": walked * joined * pixels,
+        "joined": joined_loads,
         "far": walked * whole * _moves(isa, max(columns) * whole * lanes * isa.row_bytes(conv.element_type)),
-        "far_joined": walked * joined * pixels if is_far else 0,
+        "far_joined": joined_loads if is_far else 0,
         "mac": walked * weights * pixels,
         "own_run": 0 if straight else walked,
         "crowded_run": walked if not straight and pixels * filters == isa.accumulators else 0,
@@ -170,7 +172,7 @@ def is_zoned(conv: Convolution, plan: Plan, isa: Isa) -> bool:
 def _loads(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Vectors of inputs that a run loads for each vector along the channels of all filters."""
     g, pixels, width = conv.geometry, min(plan.pixels, conv.geometry.ow), plan.run_width
-    held = isa.weights_held(pixels * plan.filters) if conv.element_type == "i8" else None
+    held = _weights_held(conv, plan, isa)
     together = width if held is None else max(1, held // plan.filters)
     step = g.strides[1] // sampling(g)[1]
     columns = [
@@ -193,6 +195,12 @@ _STATIONARY_ONLY = (
 )  # fmt: skip
 _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
 _BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
+
+
+def _weights_held(conv: Convolution, plan: Plan, isa: Isa) -> int | None:
+    """Vectors of weights that wait in registers for the inputs that they share; None if that is not known."""
+    sums = min(plan.pixels, conv.geometry.ow) * plan.filters
+    return isa.weights_held(sums) if conv.element_type == "i8" else None
 
 
 _OF_RUNS = ("data", "weights", "joined", "far", "far_joined", "mac", "crowded_run")
