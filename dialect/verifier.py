@@ -221,6 +221,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield from _pixel_lanes(plan, view)
     if plan.kernel != "input_stationary" and plan.pixel_rows > 1:
         yield f"plan has pixel_rows = {plan.pixel_rows}, which takes the input_stationary kernel"
+    if plan.kernel != "input_stationary" and plan.skips_columns:
+        yield f"plan has skip_padding = {plan.skip_padding}, which takes the input_stationary kernel"
 
 
 def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:

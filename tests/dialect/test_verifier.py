@@ -102,6 +102,13 @@ CONV_ERRORS = [
     ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "pairs"', "which takes filters of 1, a"),
     ('kernel = "table"', 'kernel = "pairs", skip_padding = 1 : i64', "and no dense or skip_padding"),
     ('kernel = "table"', 'kernel = "input_stationary", dense = 1 : i64', "and dense = 0"),
+    ('kernel = "table"', 'kernel = "table", skip_padding = 2 : i64', "2, which takes the input_stationary kernel"),
+    ('kernel = "table"', 'kernel = "input_stationary", skip_padding = 2 : i64', "takes all 5 columns as pixels"),
+    (
+        'kernel = "table", pixels = 4 : i64',
+        'kernel = "input_stationary", joined = 4 : i64, pixels = 5 : i64, skip_padding = 2 : i64',
+        "and channels that are not joined",
+    ),
     ('kernel = "table"', 'kernel = "input_stationary", unrolled = 12 : i64', "unrolled = 12 must be a power of two"),
     ('kernel = "table"', 'kernel = "table", masked = 1 : i64, dense = 1 : i64', "no dense or skip_padding"),
     ('kernel = "table"', 'kernel = "pixel_lanes", joined = 4 : i64', "which takes the table or input_stationary"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from iree.compiler import ir
 
+import dtmm_mlir
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView
 from dtmm_mlir.dialect.plan import Plan
@@ -69,6 +70,30 @@ def test_parameters_are_stored_for_each_zone_where_they_are_few(
     module = module_of([Case(geometry(4, 4, channels, 24), kept)])
     PlanKernels(target="riscv32", optimize=optimize)(module)
     assert [plan.skip_padding for plan in plans_in(module)] == [skips]
+
+
+@pytest.mark.parametrize(
+    ("size", "kept", "zero_point", "skips"),
+    [
+        (4, 0.2, 0, 2),
+        (4, 0.3, -128, 2),
+        (8, 0.2, 0, 2),
+        (16, 0.2, 0, 1),  # a block is half a row
+        (4, 1.0, -128, 1),  # what sums miss beside the input would be bytes beyond those of the unpruned layer
+        (4, 0.2, -127, 1),  # and does not fit into i16
+    ],
+)
+def test_columns_are_skipped_where_blocks_are_rows(size: int, kept: float, zero_point: int, skips: int) -> None:
+    module = module_of([Case(geometry(size, size, 60, 70), kept, zero_point=zero_point)])
+    PlanKernels(target="cortex-m55")(module)
+    assert [plan.skip_padding for plan in plans_in(module)] == [skips]
+
+
+def test_sums_that_do_not_fit_are_refused() -> None:
+    plan = Plan("input_stationary", 4, 1, 1, 4, unrolled=8, skip_padding=2)
+    module = build_module([Sample.of(Case(geometry(4, 4, 60, 9), zero_point=-127, plan=plan))])
+    with pytest.raises(DtmmError, match=r"sums are too large for its plan's skip_padding = 2"):
+        dtmm_mlir.compile(module, target="cortex-m55")
 
 
 @pytest.mark.parametrize(("size", "channels", "filters", "stride"), [(12, 40, 80, 2), (6, 40, 40, 1), (16, 64, 64, 1)])
