@@ -78,30 +78,33 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
         Of tables and ``pairs``:
 
-        - ``data``, ``weights``, ``joined``: vectors loaded; ``mac``: multiplied; ``far``: times that the address moves
-          because a column is out of a load's reach, ``far_joined``: because joined channels of the next pixel are;
-        - ``own_run``, ``same_run``: runs walked, by tables and in straight-line code; ``crowded_run``: those by tables
-          whose sums take all registers; ``joined_run``: those of joined channels and others; ``tested_run``: runs that
-          may lie in the padding and are skipped there, ``tested_joined``: those of joined channels; ``masked_run``:
-          tests whether a block has a run;
-        - ``block``: blocks of filters; ``own_block``: those with tables, ``zoned_block``: and that skip padding;
-          ``pair_block``: those of the ``pairs`` kernel; ``pixel_block``: blocks of pixels; ``row``: output rows;
-        - ``finished``: blocks whose results ``Isa.finish`` stores; of the others, ``filter``: filters, ``results``:
-          requantizations of four pixels, ``results_of_1`` and so on: of fewer.
+        - ``data``, ``weights``, ``joined``: vectors loaded; ``mac``: multiplied; ``far``: times that the
+          address moves because a column is out of a load's reach, ``far_joined``: because joined channels of
+          the next pixel are;
+        - ``own_run``, ``same_run``: runs walked, by tables and in straight-line code; ``crowded_run``: those by
+          tables whose sums take all registers; ``joined_run``: those of joined channels and others;
+          ``tested_run``: runs that may lie in the padding and are skipped there, ``tested_joined``: those of
+          joined channels; ``masked_run``: tests whether a block has a run;
+        - ``block``: blocks of filters; ``own_block``: those with tables, ``zoned_block``: and that skip
+          padding; ``pair_block``: those of the ``pairs`` kernel; ``pixel_block``: blocks of pixels; ``row``:
+          output rows;
+        - ``finished``: blocks whose results ``Isa.finish`` stores; of the others, ``filter``: filters,
+          ``results``: requantizations of four pixels, ``results_of_1`` and so on: of fewer.
 
-        Of constant results ``constant``: filters, at each block of pixels; ``pattern``: vectors that are stored pixel
-        by pixel instead; ``pattern_pixel``: these pixels, where other results are stored, too.
+        Of constant results ``constant``: filters, at each block of pixels; ``pattern``: vectors that are stored
+        pixel by pixel instead; ``pattern_pixel``: these pixels, where other results are stored, too.
 
-        Of the row buffer ``copied_row``: rows of the input; ``copied``, ``moved``: vectors written from there and from
-        its own end; ``copied_pixel``: pixels copied one by one, ``copied_part``: vectors of these.
+        Of the row buffer ``copied_row``: rows of the input; ``copied``, ``moved``: vectors written from there
+        and from its own end; ``copied_pixel``: pixels copied one by one, ``copied_part``: vectors of these.
 
-        Of ``input_stationary`` kernels ``stationary``: one; ``passes``: instructions of the assembly; ``zone``: lists
-        of passes, ``listed``: words of these; ``place``: lists of sums, ``addressed``: words of these; ``begun``: filters
-        whose sums begin with a bias; ``stationary_block``: blocks of pixels, ``joined_block``: those that read joined
-        channels and others.
+        Of ``input_stationary`` kernels ``stationary``: one; ``passes``: instructions of the assembly; ``zone``:
+        lists of passes, ``listed``: words of these; ``place``: lists of sums, ``addressed``: words of these;
+        ``begun``: filters whose sums begin with a bias; ``stationary_block``: blocks of pixels,
+        ``joined_block``: those that read joined channels and others.
 
-        Of ``pixel_lanes`` kernels ``lanes_loaded``, ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors
-        of pixels loaded, multiplied by a quad of weights, requantized, and written to planes; ``lanes_run``: runs.
+        Of ``pixel_lanes`` kernels ``lanes_loaded``, ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``:
+        vectors of pixels loaded, multiplied by a quad of weights, requantized, and written to planes;
+        ``lanes_run``: runs.
     """
     if plan.kernel == "input_stationary":
         return _stationary_counts(conv, plan, isa)
