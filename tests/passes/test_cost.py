@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from dtmm_mlir.frontends import import_model
 from dtmm_mlir.passes.cost import costs_of, estimate
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
+from dtmm_mlir.passes.plan import choose
 from dtmm_mlir.targets import get_target
 from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
@@ -58,14 +60,43 @@ def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels:
     check([Case(geometry(8, 16, channels, 24), kept, plan=plan) for kept in (0.1, 0.4, 0.8)], "cortex-m55")
 
 
+SHAPES = [
+    (geometry(28, 28, 1, 16), 1.0),
+    (geometry(16, 16, 18, 24, 1), 0.5),
+    (geometry(8, 8, 40, 24), 0.25),
+    (geometry(8, 8, 48, 24, strides=(2, 2)), 0.6),
+    (geometry(4, 4, 51, 40), 0.3),
+    (geometry(3, 3, 36, 20), 0.8),
+    (geometry(12, 12, 9, 8, 5), 0.4),
+]
+"""Convolutions, small ones too, and the share of filterlets that they keep."""
+
+
+@pytest.mark.parametrize(
+    "name", ["cortex-m55", "cortex-m33", "cortex-m7", "cortex-m4", "cortex-m3", "cortex-m0plus", "riscv32"]
+)
+def test_convolutions_of_every_target_take_what_was_predicted(name: str) -> None:
+    skip_without_qemu(name)
+    target = get_target(name)
+    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
+    cases = [Case(shape, kept, seed=1, zero_point=-128) for shape, kept in SHAPES]
+    module = build_module([Sample.of(case) for case in cases])
+    plans = [choose(ConvView(op), isa, costs) for op in walk(module, CONV)]
+    check([replace(case, plan=plan) for case, plan in zip(cases, plans, strict=True)], name)
+
+
 @pytest.mark.parametrize("name", ["riscv32", "cortex-m3"])
 def test_pairs_kernel_takes_what_was_predicted(name: str) -> None:
-    board = get_target(name).board
-    if board is None or shutil.which(board.qemu) is None:
-        pytest.skip("needs QEMU for this target")
+    skip_without_qemu(name)
     plans = [Plan("pairs", pixels, 1, width, 4, unrolled=8) for pixels, width in ((2, 1), (4, 1), (4, 3))]
     shapes = [(24, 0.2), (40, 0.5), (33, 0.9)]
     check([Case(geometry(8, 8, c, 9), kept, plan=plan) for plan in plans for c, kept in shapes], name)
+
+
+def skip_without_qemu(name: str) -> None:
+    board = get_target(name).board
+    if board is None or shutil.which(board.qemu) is None:
+        pytest.skip("needs QEMU for this target")
 
 
 def check(cases: list[Case], name: str) -> None:
