@@ -28,7 +28,7 @@ from dtmm_mlir.passes.cost import (
     unpruned,
 )
 from dtmm_mlir.passes.kernels.filters import BYTE
-from dtmm_mlir.passes.kernels.input_stationary import columns_inside, fit_halves, trailing_zeros
+from dtmm_mlir.passes.kernels.input_stationary import Schedule, columns_inside, fit_halves, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
@@ -68,11 +68,12 @@ _WORTH, _GAIN = 0.9, 0.95
 """Instructions of plans that store up to the unpruned weights must be fewer than this of those that store FWCS; or
 these more than this of the unpruned convolution's."""
 
-_REPEATED = 1 / 4
-"""Share of the bytes of a layer's weights that parameters may take that are stored again."""
+_REPEATED = 1 / 6
+"""Share of the bytes of a layer's weights that parameters which are stored again, and code for columns, may take."""
 
-_RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 500, 300
-"""Bytes of code that store a result, that write a list of passes, and that multiply one more kind of runs."""
+_RESULT_CODE, _LIST_CODE, _KIND_CODE, _RUN_CODE = 70, 500, 280, 300
+"""Bytes of code that store a result, that write a list of passes and one kind of these, and that multiply one more kind
+of runs."""
 
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel."""
@@ -165,13 +166,26 @@ def choose(
 
 
 def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
-    """Whether parameters may be stored again for each zone of output rows: they are few beside the weights, with which
-    they take no more than the unpruned ones."""
-    repeated = repeated_bytes(conv, plan, isa)
-    if not repeated:
-        return True
+    """Whether parameters may be stored again for each zone of output rows, and columns take code: both are few bytes
+    beside the weights, and weights and parameters no more than the unpruned weights."""
+    repeated, code = repeated_bytes(conv, plan, isa), _columns_code(conv.geometry, plan)
     stored = stored_bytes(conv, plan, isa)
-    return repeated <= min(stored * _REPEATED, conv.weights.nbytes - stored)
+    within = repeated <= conv.weights.nbytes - stored or not repeated
+    return within and repeated + code <= stored * _REPEATED
+
+
+def _columns_code(g: Geometry, plan: Plan) -> int:
+    """Bytes of code, about, that skipping columns adds to skipping rows."""
+    if not plan.skips_columns:
+        return 0
+    with_rows = replace(plan, skip_padding=int(bool(g.padded_rows)))
+    more, less = (_pass_code(Schedule.of(g, each)) for each in (plan, with_rows))
+    return more - less
+
+
+def _pass_code(schedule: Schedule) -> int:
+    kinds = sum(len(schedule.places(kind, zone)) > 0 for kind in schedule.kinds for zone in schedule.zones)
+    return sum(chain.bytes for chain in schedule.passes.chains) + kinds * _KIND_CODE
 
 
 def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
