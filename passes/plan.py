@@ -293,9 +293,11 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
         *sorted((pixels, rows) for pixels, rows in several if g.oh % rows == 0),
     )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
-    for (pixels, together), joined, skip in product(blocks, joinable, (0, 1, 2)):
-        may = _may_skip_rows(g, pixels, together) if skip < 2 else joined < g.c and _may_skip_columns(conv, pixels)
-        if skip and (optimize == "size" or not may):
+    skips = (0,) if optimize == "size" else (0, 1, 2) if _fits_what_sums_miss(conv) else (0, 1)
+    for (pixels, together), joined, skip in product(blocks, joinable, skips):
+        if skip == 1 and not _may_skip_rows(g, pixels, together):
+            continue
+        if skip == 2 and (joined == g.c or not _may_skip_columns(g, pixels)):
             continue
         plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
         far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
@@ -316,13 +318,15 @@ def _may_skip_rows(g: Geometry, pixels: int, together: int) -> bool:
     return bool(g.padded_rows) and (together == 1 or (together == 2 and pixels == 4))
 
 
-def _may_skip_columns(conv: Convolution, pixels: int) -> bool:
-    """Whether the ``input_stationary`` kernel can leave out padding beside the input: a block has all columns, and what
-    sums miss is i16."""
-    g, zero_point = conv.geometry, conv.input_zero_point
-    if pixels < g.ow or all(columns_inside(g, kx) == (0, g.ow) for kx in range(g.kw)):
-        return False
+def _may_skip_columns(g: Geometry, pixels: int) -> bool:
+    """Whether the ``input_stationary`` kernel can leave out padding beside the input: a block has all columns."""
+    return pixels == g.ow and any(columns_inside(g, kx) != (0, g.ow) for kx in range(g.kw))
+
+
+def _fits_what_sums_miss(conv: Convolution) -> bool:
+    """Whether what sums miss is i16 wherever padding is left out."""
     most = np.abs(conv.weights.sum(axis=3, dtype=np.int64)).sum(axis=(1, 2)).max()
+    zero_point = conv.input_zero_point
     return not zero_point or fit_halves(most * (zero_point >> trailing_zeros(zero_point)))
 
 

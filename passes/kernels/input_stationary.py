@@ -456,9 +456,9 @@ class InputStationaryKernel(WindowKernel):
         """Writes what one filter's sums begin with."""
         type, halves = (emit.vector_type(RESULTS, each) for each in (emit.i32(), ir.IntegerType.get_signless(16)))
         missing = self._missing
-        source = biases if missing is None else parameters
+        source, words = (biases, max(self._own_biases, 1)) if missing is None else (parameters, 1)
         for number in range(stored_sums(self._pixels) // (RESULTS * WORD)):
-            if number < max(self._own_biases, 1) and (missing is None or not number):
+            if number < words:
                 bias = emit.load_from(emit.advance(source, number * WORD), emit.i32(), WORD)
             value = emit.broadcast(bias, type)
             if missing is not None:
