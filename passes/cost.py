@@ -290,8 +290,8 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     per_row = -(-g.ow // plan.pixels)
     apart = own_biases(g, plan, conv.input_zero_point)
     even = g.f % 2 == 0
-    missing = trailing_zeros(conv.input_zero_point) if apart and plan.skips_columns else None
-    finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart, missing)
+    shift = trailing_zeros(conv.input_zero_point) if apart and plan.skips_columns else None
+    finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart, shift)
     in_zones = [schedule.filters(zone, filters) for zone in schedule.zones]
     passes = [
         schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(each)

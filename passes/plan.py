@@ -169,8 +169,10 @@ def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether parameters may be stored again for each zone of output rows, and columns take code: both are few bytes
     beside the weights, and weights and parameters no more than the unpruned weights."""
     repeated, code = repeated_bytes(conv, plan, isa), _columns_code(conv.geometry, plan)
+    if not repeated + code:
+        return True
     stored = stored_bytes(conv, plan, isa)
-    within = repeated <= conv.weights.nbytes - stored or not repeated
+    within = not repeated or repeated <= conv.weights.nbytes - stored
     return within and repeated + code <= stored * _REPEATED
 
 
@@ -184,6 +186,7 @@ def _columns_code(g: Geometry, plan: Plan) -> int:
 
 
 def _pass_code(schedule: Schedule) -> int:
+    """Bytes of code, about, of passes and of what writes their lists."""
     kinds = sum(len(schedule.places(kind, zone)) > 0 for kind in schedule.kinds for zone in schedule.zones)
     return sum(chain.bytes for chain in schedule.passes.chains) + kinds * _KIND_CODE
 

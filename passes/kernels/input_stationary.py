@@ -338,16 +338,19 @@ class InputStationaryKernel(WindowKernel):
     @cached_property
     def _biases(self) -> np.ndarray:
         """[zones, computed filters, own biases] i32: what sums begin with where passes over padding are left out that
-        would have added something: one bias for each output row of a block, or ``_missing`` sums, two in a word."""
+        would have added something: one bias for each output row of a block, or what is missing of each sum, two in a
+        word."""
         if not self._own_biases:
             return np.zeros((0, 0, 0), np.int32)
         missing = self._missing_sums[:, self._blocks]
         if not self.plan.skips_columns:
             biases = self.conv.bias[self._blocks, None] + missing[..., 0] * self.conv.input_zero_point
             return biases.astype(np.int32)
-        halves = (missing * (self.conv.input_zero_point >> self._missing)).reshape(*missing.shape[:2], -1)
+        halves = (missing * (self.conv.input_zero_point >> self._missing_shift)).reshape(*missing.shape[:2], -1)
         if halves.size and not fit_halves(halves):
-            raise PassError(self.conv.op, "has weights of which sums are too large for its plan's skip_padding = 2.")
+            raise PassError(
+                self.conv.op, "has weights whose sums are too large for its plan's skip_padding = 2; take 1."
+            )
         padded = np.pad(halves, ((0, 0), (0, 0), (0, 2 * self._own_biases - halves.shape[2])))
         return np.ascontiguousarray(padded, "<i2").view("<i4")
 
@@ -368,7 +371,7 @@ class InputStationaryKernel(WindowKernel):
         return own_biases(self.geometry, self.plan, self.conv.input_zero_point)
 
     @property
-    def _missing(self) -> int | None:
+    def _missing_shift(self) -> int | None:
         """As of ``Stored``."""
         skips = self._own_biases and self.plan.skips_columns
         return trailing_zeros(self.conv.input_zero_point) if skips else None
@@ -455,15 +458,15 @@ class InputStationaryKernel(WindowKernel):
     def _begin_sums(self, parameters: ir.Value, biases: ir.Value, sums: ir.Value) -> None:
         """Writes what one filter's sums begin with."""
         type, halves = (emit.vector_type(RESULTS, each) for each in (emit.i32(), ir.IntegerType.get_signless(16)))
-        missing = self._missing
-        source, words = (biases, max(self._own_biases, 1)) if missing is None else (parameters, 1)
+        shift = self._missing_shift
+        source, words = (biases, max(self._own_biases, 1)) if shift is None else (parameters, 1)
         for number in range(stored_sums(self._pixels) // (RESULTS * WORD)):
             if number < words:
                 bias = emit.load_from(emit.advance(source, number * WORD), emit.i32(), WORD)
             value = emit.broadcast(bias, type)
-            if missing is not None:
+            if shift is not None:
                 less = emit.load_from(emit.advance(biases, number * RESULTS * 2), halves, 2)
-                less = arith.shli(arith.extsi(type, less), emit.splat(missing, type))
+                less = arith.shli(arith.extsi(type, less), emit.splat(shift, type))
                 value = arith.addi(value, less)
             emit.store_to(value, emit.advance(sums, number * RESULTS * WORD), WORD)
 
@@ -728,7 +731,7 @@ class InputStationaryKernel(WindowKernel):
         count, stride, places, apart = len(self._blocks), self.geometry.f, self._results_at, self._own_biases
         if self.rescale:
             all, clamp = not len(self._constants), self.clamp or (-128, 127)
-            stored = Stored(count, places, all, apart, self._missing, self.rescale, clamp)
+            stored = Stored(count, places, all, apart, self._missing_shift, self.rescale, clamp)
             finished = self.isa.finish_stored(stored, parameters, biases, self._sums, output)
             if finished:
                 return finished

@@ -49,9 +49,10 @@ class Stored:
         filters: how many; each has whole vectors of sums.
         places: of each pixel's results, bytes behind the first pixel's.
         all: whether these are all of a pixel's results, which lie one behind the other then.
-        apart: words of each filter in a table of their own: biases, or i16 if ``missing``; 0 if there is none, and
-            biases are the first of the parameters.
-        missing: bits by which the table's i16, one for each sum, are shifted and added to biases; None for biases.
+        apart: words of each filter in a table of their own: biases, or what ``missing_shift`` tells; 0 if there is
+            none, and biases are the first of the parameters.
+        missing_shift: bits by which the table's i16, one for each sum, are shifted before biases are added; None for
+            biases.
         rescale: to i8.
         clamp: (min, max) within i8.
     """
@@ -60,7 +61,7 @@ class Stored:
     places: tuple[int, ...]
     all: bool
     apart: int
-    missing: int | None
+    missing_shift: int | None
     rescale: Rescale
     clamp: Clamp
 

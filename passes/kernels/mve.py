@@ -143,7 +143,7 @@ class Mve(Isa):
         rounding = "rectified" if rectified else rescale.rounding
         zero_point, even = rescale.output_zero_point, not any(place % 2 for place in what.places)
         how = stationary.Finish(
-            what.filters, len(what.places), rounding, zero_point, what.all, even, what.apart, what.missing
+            what.filters, len(what.places), rounding, zero_point, what.all, even, what.apart, what.missing_shift
         )
         places = _halves([what.places[pixel] for pixel in how.pixel_of_lane])
         moving = [

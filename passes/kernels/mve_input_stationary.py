@@ -293,7 +293,7 @@ class Finish:
         even: whether the addresses of the first filter's results are even.
         apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
             first parameter.
-        missing: as of ``isa.Stored``.
+        missing_shift: as of ``isa.Stored``.
     """
 
     filters: int
@@ -303,7 +303,7 @@ class Finish:
     adjacent: bool
     even: bool
     apart: int = 0
-    missing: int | None = None
+    missing_shift: int | None = None
 
     @property
     def pixel_of_lane(self) -> np.ndarray:
@@ -395,8 +395,8 @@ class Finish:
 
     def _begin_with(self, bias: str, vector: int) -> list[str]:
         """What a vector of sums begins with again, in q4, which holds that of the vector before."""
-        if self.missing is not None:
-            shift = [f"vshl.i32 q4, q4, #{self.missing}"] if self.missing else []
+        if self.missing_shift is not None:
+            shift = [f"vshl.i32 q4, q4, #{self.missing_shift}"] if self.missing_shift else []
             return [f"vldrh.s32 q4, [{BIASES}], #{LANES // 2}", *shift, f"vadd.i32 q4, q4, {bias}"]
         lines = [f"ldr.w {bias}, [{BIASES}], #{WORD}"] if vector < self.apart else []
         return lines + ([f"vdup.32 q4, {bias}"] if vector < max(self.apart, 1) else [])
