@@ -15,17 +15,21 @@ from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.filters import PARAMETERS
-from dtmm_mlir.passes.kernels.input_stationary import Schedule, counts_of, own_biases, stored_sums, trailing_zeros
+from dtmm_mlir.passes.kernels.input_stationary import own_biases, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
-from dtmm_mlir.passes.kernels.mve_input_stationary import LANES, WORD, Finish
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, WORD, Finish
 from dtmm_mlir.passes.kernels.pairs import Pairs
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
+from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, counts_of, stored_sums
 from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
+
+_ADDRESSES_CODE = 170
+"""Bytes of code, about, that writes addresses of sums for passes of the same kinds."""
 
 
 class Convolution(Protocol):
@@ -97,8 +101,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         Of the row buffer ``copied_row``: rows of the input; ``copied``, ``moved``: vectors written from there
         and from its own end; ``copied_pixel``: pixels copied one by one, ``copied_part``: vectors of these.
 
-        Of ``input_stationary`` kernels ``stationary``: one; ``passes``: instructions of the assembly; ``zone``:
-        lists of passes, ``listed``: words of these; ``place``: lists of sums, ``addressed``: words of these;
+        Of ``input_stationary`` kernels ``stationary``: one; ``passes``: instructions of the assembly; ``list``:
+        lists of passes, ``listed``: their entries; ``place``: lists of sums, ``addressed``: words of these;
         ``begun``: filters whose sums begin with a bias; ``stationary_block``: blocks of pixels,
         ``joined_block``: those that read joined channels and others.
 
@@ -203,7 +207,7 @@ _TABLE_ONLY = (
 )  # fmt: skip
 
 _STATIONARY_ONLY = (
-    "stationary", "passes", "zone", "listed", "place", "addressed", "begun", "stationary_block", "joined_block",
+    "stationary", "passes", "list", "listed", "place", "addressed", "begun", "stationary_block", "joined_block",
 )  # fmt: skip
 _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
 _BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
@@ -297,17 +301,17 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(each)
         for zone, each in zip(schedule.zones, in_zones, strict=True)
     ]
-    listed = sum(schedule.passes.list_words([len(places) for places in each]) for each in in_zones)
+    lists, _ = schedule.lists(filters)
     blocks = g.n * (g.oh // plan.pixel_rows) * per_row
     return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
         "stationary": 1,
         "joined_block": blocks if 0 < plan.joined < g.c else 0,
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
-        "zone": len(schedule.zones),
-        "listed": listed,
+        "list": len(lists),
+        "listed": schedule.listed_words(filters) // HEADER,
         "place": sum(map(len, schedule.filters(None, filters))),
-        "addressed": schedule.list_words(filters) - listed,
+        "addressed": schedule.addressed_words(filters),
         "begun": computed,
         "stationary_block": blocks,
         **_constants(g, g.f - computed, blocks, isa),
@@ -333,6 +337,14 @@ def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     schedule = Schedule.of(conv.geometry, plan)
     sums = conv.geometry.f * stored_sums(schedule.pixels * plan.pixel_rows)
     return sums + schedule.memory_words(counts_of(conv.kept)) * WORD
+
+
+def list_bytes(conv: Convolution, plan: Plan) -> int:
+    """Bytes of the ``input_stationary`` kernel's lists of passes, and about those of code that writes its addresses of
+    sums."""
+    schedule, filters = Schedule.of(conv.geometry, plan), counts_of(conv.kept)
+    shared = len(list(schedule.sharing(schedule.kept_places(filters))))
+    return schedule.listed_words(filters) * 2 + shared * _ADDRESSES_CODE
 
 
 def least_row_bytes(conv: Convolution, plan: Plan) -> int:
@@ -392,7 +404,7 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         counts = np.concatenate([alone if some else [], together if joined else []]).astype(int)
         weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * conv.geometry.kw * plan.joined
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
-        return int(weights + behind + 2 * (2 * np.count_nonzero(counts) + counts.sum()))
+        return int(weights + behind + 2 * (np.count_nonzero(counts) + counts.sum()))
     if plan.kernel == "pairs":
         return int(conv.kept.sum()) * conv.geometry.c + 2 * int(Pairs.of(conv.kept, plan.run_width).counts.sum())
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)

@@ -21,6 +21,7 @@ from dtmm_mlir.passes.cost import (
     estimate,
     fwcs_bytes,
     least_row_bytes,
+    list_bytes,
     masked_runs,
     repeated_bytes,
     scratch_bytes,
@@ -28,7 +29,7 @@ from dtmm_mlir.passes.cost import (
     unpruned,
 )
 from dtmm_mlir.passes.kernels.filters import BYTE
-from dtmm_mlir.passes.kernels.input_stationary import Schedule, columns_inside, fit_halves, trailing_zeros
+from dtmm_mlir.passes.kernels.input_stationary import fit_halves, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
@@ -36,6 +37,7 @@ from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
 from dtmm_mlir.passes.kernels.select import isa_of
+from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, columns_inside
 from dtmm_mlir.passes.plan_file import read_plans
 from dtmm_mlir.targets import get_target
 
@@ -71,9 +73,8 @@ these more than this of the unpruned convolution's."""
 _REPEATED = 1 / 6
 """Share of the bytes of a layer's weights that parameters which are stored again, and code for columns, may take."""
 
-_RESULT_CODE, _LIST_CODE, _KIND_CODE, _RUN_CODE = 70, 500, 280, 300
-"""Bytes of code that store a result, that write a list of passes and one kind of these, and that multiply one more kind
-of runs."""
+_RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 100, 300
+"""Bytes of code that store a result, that write lists of passes, and that multiply one more kind of runs."""
 
 _ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel."""
@@ -168,7 +169,7 @@ def choose(
 def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether parameters may be stored again for each zone of output rows, and columns take code: both are few bytes
     beside the weights, and weights and parameters no more than the unpruned weights."""
-    repeated, code = repeated_bytes(conv, plan, isa), _columns_code(conv.geometry, plan)
+    repeated, code = repeated_bytes(conv, plan, isa), _columns_code(conv, plan)
     if not repeated + code:
         return True
     stored = stored_bytes(conv, plan, isa)
@@ -176,26 +177,20 @@ def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     return within and repeated + code <= stored * _REPEATED
 
 
-def _columns_code(g: Geometry, plan: Plan) -> int:
-    """Bytes of code, about, that skipping columns adds to skipping rows."""
+def _columns_code(conv: Convolution, plan: Plan) -> int:
+    """Bytes of code and lists, about, that skipping columns adds to skipping rows."""
     if not plan.skips_columns:
         return 0
-    with_rows = replace(plan, skip_padding=int(bool(g.padded_rows)))
-    more, less = (_pass_code(Schedule.of(g, each)) for each in (plan, with_rows))
+    with_rows = replace(plan, skip_padding=int(bool(conv.geometry.padded_rows)))
+    more, less = (list_bytes(conv, each) + Schedule.of(conv.geometry, each).passes.bytes for each in (plan, with_rows))
     return more - less
-
-
-def _pass_code(schedule: Schedule) -> int:
-    """Bytes of code, about, of passes and of what writes their lists."""
-    kinds = sum(len(schedule.places(kind, zone)) > 0 for kind in schedule.kinds for zone in schedule.zones)
-    return sum(chain.bytes for chain in schedule.passes.chains) + kinds * _KIND_CODE
 
 
 def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes, about, that other plans do without: parameters that are stored again, and code that writes lists of
     passes, walks several kinds of runs, or stores results where ``Isa.finish`` does not, which may."""
     if plan.kernel == "input_stationary":
-        return _LIST_CODE
+        return _LIST_CODE + list_bytes(conv, plan)
     if plan.kernel == "pairs":
         return (2 + (plan.run_width > 1)) * _RUN_CODE
     repeated = repeated_bytes(conv, plan, isa)

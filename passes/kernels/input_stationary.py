@@ -7,9 +7,7 @@ sums. The name is that of the dataflow in Eyeriss (Chen et al., ISCA 2016).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
-from itertools import groupby
+from functools import cached_property, partial
 
 import numpy as np
 from iree.compiler import ir
@@ -22,217 +20,18 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
-from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Chain, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
+from dtmm_mlir.passes.kernels.stationary_schedule import Entries, Schedule, Zone, stored_sums
 
 PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
-
-_UNROLLED_PASSES = 4
-"""Passes over the same position written by straight-line code; more take turns of a loop."""
-
-
-def stored_sums(pixels: int) -> int:
-    """Bytes of one filter's sums: whole vectors."""
-    return -(-pixels // RESULTS) * RESULTS * WORD
-
-
-def row_layout(g: Geometry, plan: Plan) -> RowLayout:
-    """Channels in whole vectors, but for the joined ones."""
-    whole = -(-(g.c - plan.joined) // LANES)
-    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Passes of one code.
-
-    Attributes:
-        joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
-        rows: first and last but one of a block's output rows that they are for; the others' inputs are padding.
-        columns: how many of a block's columns they are for, from the first one whose inputs are no padding.
-        vectors: first and last but one along the channels. The last of joined channels is by itself where it is masked.
-    """
-
-    joined: bool
-    rows: tuple[int, int]
-    columns: int
-    vectors: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Zone:
-    """Output rows whose windows have the same kernel rows in the padding.
-
-    Attributes:
-        start: the first of them.
-        rows: [KH] which output rows of a block each kernel row is inside the input for; an empty range where for none.
-    """
-
-    start: int
-    rows: tuple[tuple[int, int], ...]
-
-
-@lru_cache
-def _zones(g: Geometry, together: int) -> tuple[Zone, ...]:
-    """Those of blocks of so many output rows."""
-    zones = list[Zone]()
-    for start in range(0, g.oh, together):
-        rows = tuple(_rows_inside(g, start, together, ky) for ky in range(g.kh))
-        if not zones or rows != zones[-1].rows:
-            zones.append(Zone(start, rows))
-    return tuple(zones)
-
-
-def _rows_inside(g: Geometry, start: int, together: int, ky: int) -> tuple[int, int]:
-    return _inside((start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0], g.h)
-
-
-def columns_inside(g: Geometry, kx: int) -> tuple[int, int]:
-    """First and last but one of the output columns at which a kernel column is inside the input."""
-    return _inside(np.arange(g.ow) * g.strides[1] - g.pads[2] + kx * g.dilations[1], g.w)
-
-
-def _inside(at: np.ndarray, size: int) -> tuple[int, int]:
-    """First and last but one of the places that lie inside the input; an empty range where none do."""
-    inside = np.flatnonzero((at >= 0) & (at < size))
-    return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
-
-
-class Schedule:
-    """Which passes a convolution takes, and in which order.
-
-    Attributes:
-        layout: of its row buffer.
-        zones: of its output rows, in their order; one where the plan does not skip padding.
-        columns: [KW] which columns of a block each kernel column is inside the input for.
-        order: kernel positions in the order of what is stored of them; those of most columns first.
-        kinds: of passes.
-        passes: their code.
-    """
-
-    def __init__(self, g: Geometry, plan: Plan) -> None:
-        self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
-        everywhere = (Zone(0, ((0, plan.pixel_rows),) * g.kh),)
-        self.zones = _zones(g, plan.pixel_rows) if plan.skip_padding else everywhere
-        whole = (0, min(plan.pixels, g.ow))
-        self.columns = [columns_inside(g, kx) if plan.skips_columns else whole for kx in range(g.kw)]
-        counts = np.array([end - start for start, end in self.columns])
-        order = np.argsort(-np.tile(counts, g.kh), kind="stable")
-        self.order = [int(place) for place in order if counts[place % g.kw]]
-        ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
-        ranges.sort(key=self._is_partial)
-        self.kinds = [
-            Kind(joined, rows, count, vectors)
-            for joined in (False, True)
-            for rows in ranges
-            for count in ([whole[1]] if joined else sorted({*counts.tolist()} - {0}, reverse=True))
-            for vectors in self._parts(joined)
-        ]
-        self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
-        self._places = {
-            (kind, zone): self._places_in(kind, zone) for kind in self.kinds for zone in (*self.zones, None)
-        }
-
-    @staticmethod
-    @lru_cache(maxsize=1024)
-    def of(g: Geometry, plan: Plan) -> Schedule:
-        """Of one plan there is one, whatever the filterlets."""
-        return Schedule(g, plan)
-
-    def _is_partial(self, rows: tuple[int, int]) -> bool:
-        return rows != (0, self.plan.pixel_rows)
-
-    def stored(self, joined: bool) -> list[int]:
-        """Bytes of the weights of each vector, along all channels but the joined ones, or along those of a row."""
-        g, joins = self.geometry, self.plan.joined
-        channels = g.kw * joins if joined else g.c - joins
-        return [min(channels - at, LANES) for at in range(0, channels, LANES)]
-
-    def _parts(self, joined: bool) -> list[tuple[int, int]]:
-        """First and last but one of the vectors of each kind."""
-        stored = self.stored(joined)
-        whole = sum(n == LANES for n in stored) if joined else len(stored)
-        return [part for part in ((0, whole), (whole, len(stored))) if part[0] < part[1]]
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of one output row in a block."""
-        return min(self.plan.pixels, self.geometry.ow)
-
-    def _chains(self, kind: Kind) -> tuple[Chain, ...]:
-        down, right = self.layout.strides
-        count = kind.rows[1] - kind.rows[0]
-        pixel, alignment = (self.plan.joined, 1) if kind.joined else (self.layout.pixel, WORD)
-        places = [(y, x) for y in range(count) for x in range(kind.columns)]
-        inputs = tuple(y * down * self.layout.row + x * right * pixel for y, x in places)
-        sums = tuple(y * self.pixels + x for y, x in places)
-        stored = self.stored(kind.joined)[slice(*kind.vectors)]
-        return tuple(Chain(inputs, sums, alignment, n, self.plan.unrolled, kind.joined and n < LANES) for n in stored)
-
-    def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
-        """Kernel positions in their order, or rows, of a kind's passes, in one zone or in any."""
-        return self._places[kind, zone]
-
-    def _places_in(self, kind: Kind, zone: Zone | None) -> np.ndarray:
-        zones = [zone] if zone else self.zones
-        rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
-        if kind.joined:
-            return np.array(rows, int)
-        return np.array(
-            [p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns], int
-        )
-
-    def _columns_at(self, position: int) -> int:
-        start, end = self.columns[position % self.geometry.kw]
-        return end - start
-
-    def first_column(self, joined: bool, place: int) -> int:
-        """The first column of a block that passes at ``place`` are for."""
-        return 0 if joined else self.columns[place % self.geometry.kw][0]
-
-    def offset_at(self, joined: bool, place: int) -> int:
-        """Bytes from a window to the inputs at ``place`` of the first row of a block, and its first column there."""
-        columns = self.first_column(joined, place) * self.layout.strides[1] * self.layout.pixel
-        return self.layout.offset(place * self.geometry.kw if joined else place) + columns
-
-    def offset(self, kind: Kind, place: int) -> int:
-        """Bytes from a window to the inputs of a kind's first pass at ``place``."""
-        rows = kind.rows[0] * self.layout.strides[0] * self.layout.row
-        return self.offset_at(kind.joined, place) + rows + kind.vectors[0] * LANES
-
-    def rows_of(self, zone: Zone) -> int:
-        """Output rows of a zone."""
-        following = [each.start for each in self.zones if each.start > zone.start]
-        return min([*following, self.geometry.oh]) - zone.start
-
-    def list_words(self, counts: list[np.ndarray]) -> int:
-        """Words of the lists of all zones, and of the addresses of sums; ``counts`` as of ``filters``."""
-        words = sum(self.passes.list_words([len(each) for each in self.filters(zone, counts)]) for zone in self.zones)
-        return words + sum(self.passes.round_words(k, each) for k, each in enumerate(self.filters(None, counts)))
-
-    def memory_words(self, counts: list[np.ndarray]) -> int:
-        """Words of memory for them: each kind's addresses are written round by round, up to one beyond their end."""
-        return self.list_words(counts) + len(self.kinds) * self.plan.unrolled
-
-    def filters(self, zone: Zone | None, counts: list[np.ndarray]) -> list[list[int]]:
-        """For each kind, how many filters take part at each of its places where any does, in one zone or in any.
-
-        Args:
-            counts: [KH * KW] filters that keep a position, and [KH] filters that keep any of a row.
-        """
-        return [[int(count) for count in counts[kind.joined][self.places(kind, zone)] if count] for kind in self.kinds]
-
-
-def counts_of(kept: np.ndarray) -> list[np.ndarray]:
-    """What ``Schedule.filters`` takes, of [F, KH, KW] bool."""
-    return [kept.sum(axis=0).reshape(-1), np.asarray(kept.any(axis=2)).sum(axis=0)]
 
 
 class InputStationaryKernel(WindowKernel):
     """Kernel position after kernel position, each with all filters that keep it; sums are in memory between them.
 
-    Behind the row buffer lie the sums, of each zone a list of passes, and of each kind the addresses of sums.
+    Behind the row buffer lie the sums, the lists of passes, and of each kind the addresses of sums.
     """
 
     def _layout(self) -> RowLayout:
@@ -269,10 +68,7 @@ class InputStationaryKernel(WindowKernel):
     @cached_property
     def _places(self) -> list[list[int]]:
         """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
-        joins, g = self.plan.joined, self.geometry
-        positions = self._schedule.order if joins < g.c else []
-        orders = positions, range(g.kh if joins else 0)
-        return [[p for p in order if counts[p]] for order, counts in zip(orders, self._counts, strict=True)]
+        return self._schedule.kept_places(self._counts)
 
     # What the kernel is given.
 
@@ -300,20 +96,19 @@ class InputStationaryKernel(WindowKernel):
 
     @property
     def offsets(self) -> np.ndarray:
-        """i16, or i32 where they do not fit: of each position, and of each row of joined channels, bytes from a window
-        to its inputs, how many filters take part, and where their sums are, in bytes."""
+        """i16, or i32 where they do not fit: of each position, and of each row of joined channels, how many filters
+        take part, and where their sums are, in bytes."""
         table = list[int]()
         for joined in (False, True):
             for place in self._places[joined]:
                 filters = np.flatnonzero(self._takes_part[joined][:, place])
                 sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
                 sums += self._schedule.first_column(joined, place) * WORD
-                table += [self._schedule.offset_at(joined, place), len(filters), *sums.tolist()]
+                table += [len(filters), *sums.tolist()]
                 first = len(table) - len(filters)
         table += [0] * max(0, first + self.plan.unrolled - len(table)) if table else []  # read with the last round
         numbers = np.array(table, np.int32)
-        small = not numbers.size or (np.abs(numbers) < 1 << 15).all()
-        return numbers.astype(np.int16) if small else numbers
+        return numbers.astype(np.int16) if not numbers.size or fit_halves(numbers) else numbers
 
     def _before(self, joined: bool, place: int) -> tuple[int, int]:
         """Entries of ``offsets`` and bytes of ``values`` before those of a position or row."""
@@ -323,17 +118,77 @@ class InputStationaryKernel(WindowKernel):
                 if (each, other) == (joined, place):
                     return entries, weights
                 count = int(self._counts[each][other])
-                entries += 2 + count
+                entries += 1 + count
                 weights += count * sum(self._schedule.stored(each))
         raise AssertionError
 
     @property
     def parameters(self) -> np.ndarray:
-        """[computed filters, 3] i32, see ``PARAMETERS``; then the constant filters; then ``_biases``, and a pattern."""
+        """[computed filters, 3] i32, see ``PARAMETERS``; then the constant filters, lists of passes, ``_biases``, and a
+        pattern."""
         table = np.ascontiguousarray(super().parameters.T)[self._blocks, :PARAMETERS]
         table[:, 2] = table[:, 2] & (1 << STEP) - 1 | self._steps[: len(table)] << STEP
         table = self._with_constants(table, self._steps[len(table) :])
-        return self._with_pattern(np.concatenate([table.reshape(-1), self._biases.reshape(-1)]).astype(np.int32))
+        parts = table, *self._list_pieces, self._biases
+        return self._with_pattern(np.concatenate([part.reshape(-1) for part in parts]).astype(np.int32))
+
+    @cached_property
+    def _lists(self) -> tuple[list[Entries], dict[Zone, tuple[int, int]]]:
+        return self._schedule.lists(self._counts) if self._has_passes else ([], {})
+
+    @cached_property
+    def _headers(self) -> np.ndarray:
+        """[entries of all lists, 4] i64: the words of each, of addresses the bytes behind the first list and the first
+        weights. A step from other channels to joined ones is without the distance of their windows."""
+        return np.array([words for entries in self._lists[0] for words in self._headers_of(entries)], np.int64)
+
+    def _headers_of(self, entries: Entries) -> Iterator[tuple[int, int, int, int]]:
+        schedule, passes, unrolled = self._schedule, self._passes, self.plan.unrolled
+        rounds = weights = 0
+        for (k, place), at, (after, _) in zip(entries, self._reached(entries), (*entries[1:], (None, 0)), strict=True):
+            kind, chains = schedule.kinds[k], passes.kinds[k]
+            if place is None:
+                leave = passes.leave(chains[-1], None if after is None else passes.kinds[after][-1])
+                yield rounds, weights, self._back(entries, k), leave
+                continue
+            count, stored = int(self._counts[kind.joined][place]), schedule.stored(kind.joined)
+            rounds = self._rounds_at(k, place) - self._lists_at[0]
+            first = self._before(kind.joined, place)[1]
+            for v, chain in enumerate(chains):
+                weights = first + count * sum(stored[: kind.vectors[0] + v])
+                step = LANES - chains[0].moved if v else schedule.offset(kind, place) - at
+                yield rounds, weights, step, passes.jump(chains[v - 1], chain) + chain.entry(-count % unrolled)
+
+    def _reached(self, entries: Entries) -> list[int]:
+        """How far from the window, of the channels before, the address of inputs is ahead of each entry."""
+        reached, at = list[int](), 0
+        for k, place in entries:
+            kind, chains = self._schedule.kinds[k], self._passes.kinds[k]
+            reached.append(at)
+            if place is None:
+                at += self._back(entries, k) + chains[-1].moved
+            else:
+                at = self._schedule.offset(kind, place) + (len(chains) - 1) * LANES + chains[-1].moved
+        return reached
+
+    def _back(self, entries: Entries, kind: int) -> int:
+        """The step behind the passes of a kind, to inputs that are loaded again; none before the first pass."""
+        return 0 if entries[0] == (kind, None) else -self._passes.kinds[kind][-1].moved
+
+    @cached_property
+    def _pieces(self) -> list[np.ndarray]:
+        """``_headers`` in parts whose words are at most an i16 apart from entry to entry."""
+        if not self._has_passes:
+            return []
+        apart = np.abs(np.diff(self._headers, axis=0)).max(axis=1)
+        return np.split(self._headers, np.flatnonzero(apart >= 1 << 15) + 1)
+
+    @property
+    def _list_pieces(self) -> list[np.ndarray]:
+        """[words] i32 of each piece: how much each entry's words are more than those before, as i16; nothing for the
+        first, whose words are in the code."""
+        steps = [np.diff(piece, axis=0, prepend=piece[:1]) for piece in self._pieces]
+        return [np.ascontiguousarray(each, "<i2").reshape(-1).view("<i4") for each in steps]
 
     @cached_property
     def _biases(self) -> np.ndarray:
@@ -396,11 +251,9 @@ class InputStationaryKernel(WindowKernel):
 
     @cached_property
     def _lists_at(self) -> list[int]:
-        """Bytes to the list of each zone, and to behind the last one."""
-        schedule = self._schedule
-        places = [[len(each) for each in schedule.filters(zone, self._counts)] for zone in schedule.zones]
+        """Bytes to each list of passes, and to behind the last one."""
         begin = self._sums_at + len(self._blocks) * stored_sums(self._pixels)
-        return (begin + np.cumsum([0, *(WORD * self._passes.list_words(each) for each in places)])).tolist()
+        return (begin + np.cumsum([0, *(WORD * self._schedule.words_of(each) for each in self._lists[0])])).tolist()
 
     def _rounds_at(self, kind: int, place: int) -> int:
         """Bytes to the addresses of the sums of the filters that take part at ``place`` of ``kind``."""
@@ -411,31 +264,18 @@ class InputStationaryKernel(WindowKernel):
         counts = [int(self._counts[which.joined][p]) for p in places[: places.index(place)]]
         return self._lists_at[-1] + (words + self._passes.round_words(kind, counts)) * WORD
 
-    def _stretches(self, kind: Kind, zone: Zone) -> list[list[int]]:
-        """The places of a kind in one zone whose entries in ``offsets`` are one behind the other."""
-        wanted, stretches = set(self._schedule.places(kind, zone).tolist()), list[list[int]]()
-        before = False
-        for place in self._places[kind.joined]:
-            if place in wanted:
-                stretches += [] if before else [[]]
-                stretches[-1].append(place)
-            before = place in wanted
-        return stretches
-
     # What is written ahead of the loops.
 
     def _begin(self) -> None:
         """Biases as the first sums, and the lists of passes."""
         self._sums = emit.opaque(emit.pointer(self.memory, self._sums_at))
-        self._lists = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
+        self._first_list = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
         self._store_biases(self._biases_from(0) if self._own_biases else emit.pointer(self.parameter_table))
         if not self._has_passes:
             return
-        for kinds, places in self._sharing():
+        for kinds, places in self._schedule.sharing(self._places):
             self._write_rounds(kinds, places)
-        self._written: dict[int, list[tuple[list[int], ir.Value]]] = {}
-        for number in np.argsort(-np.diff(self._lists_at), kind="stable"):  # the longest first: others have parts of it
-            self._write_list(int(number))
+        self._write_lists()
 
     @cached_property
     def _has_passes(self) -> bool:
@@ -472,7 +312,7 @@ class InputStationaryKernel(WindowKernel):
 
     def _at_lists(self, at: int) -> ir.Value:
         """An address ``at`` bytes from the row buffer, within lists and addresses."""
-        return emit.advance(self._lists, at - self._lists_at[0])
+        return emit.advance(self._first_list, at - self._lists_at[0])
 
     def _entries(self, joined: bool, place: int) -> ir.Value:
         """The address of a position's or row's entries in ``offsets``."""
@@ -484,18 +324,6 @@ class InputStationaryKernel(WindowKernel):
         size = entry.width // 8
         value = emit.load_from(address, entry, size)
         return (value if size == WORD else arith.extsi(emit.i32(), value)), emit.advance(address, size)
-
-    def _sharing(self) -> Iterator[tuple[list[int], list[int]]]:
-        """Places with entries in ``offsets`` one behind the other, and the kinds of passes that all of them have."""
-        for joined, places in zip((False, True), self._places, strict=True):
-            for numbers, some in groupby(places, partial(self._kinds_at, joined)):
-                if numbers:
-                    yield numbers, list(some)
-
-    def _kinds_at(self, joined: bool, place: int) -> list[int]:
-        """The kinds of passes over a position, or over a row's joined channels."""
-        kinds = enumerate(self._schedule.kinds)
-        return [k for k, kind in kinds if kind.joined == joined and place in self._schedule.places(kind)]
 
     def _write_rounds(self, numbers: list[int], places: list[int]) -> None:
         """The addresses of the sums of the filters that take part at some places, for some kinds of passes."""
@@ -524,7 +352,7 @@ class InputStationaryKernel(WindowKernel):
             return [source, *(_put(target, word) for target, word in zip(behind, again, strict=True))]
 
         def place(_: Index, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
-            count, source = self._read(emit.advance(source, 1, entry))
+            count, source = self._read(source)
             source, *ends = round(arith.subi(_number(unrolled), _skipped(count, unrolled)), source, *targets)
             if most > unrolled:
                 more = arith.subi(_rounds(count, unrolled), _number(1))
@@ -538,123 +366,35 @@ class InputStationaryKernel(WindowKernel):
         targets = [self._at_lists(self._rounds_at(number, places[0])) for number in numbers]
         emit.loop(0, len(places), place, [self._entries(joined, places[0]), *targets])
 
-    def _write_list(self, number: int) -> None:
-        """The list of passes of one zone."""
-        schedule, passes, zone = self._schedule, self._passes, self._schedule.zones[number]
-        list_at = self._at_lists(self._lists_at[number])
-        header = emit.advance(list_at, WORD)
-        stretches = [self._stretches(kind, zone) for kind in schedule.kinds]
-        present = [k for k, each in enumerate(stretches) if each or not k]
-        at, joined = 0, False  # of the address of inputs, behind a window of the kind's channels
-        for k, after in zip(present, [*present[1:], None], strict=True):
-            kind, chains = schedule.kinds[k], passes.kinds[k]
-            at = 0 if kind.joined and not joined else at
-            joined = kind.joined
-            for places in stretches[k]:
-                begin = header
-                for piece, source in self._pieces(k, places):
-                    if source is None:
-                        header = self._write_passes(k, piece, at, header)
-                    else:
-                        header = self._copy_passes(k, piece, at, source, header)
-                    at = schedule.offset(kind, piece[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
-                self._written.setdefault(k, []).append((places, begin))
-            back = _number(-chains[-1].moved if stretches[k] else 0)
-            leave = passes.leave(chains[-1], None if after is None else passes.kinds[after][-1])
-            header = _put(header, list_at, list_at, back, _number(leave))
+    def _write_lists(self) -> None:
+        """The lists of passes, one behind the other."""
+        narrow, wide = (emit.vector_type(HEADER, type) for type in (ir.IntegerType.get_signless(16), emit.i32()))
 
-    def _pieces(self, number: int, places: list[int]) -> list[tuple[list[int], ir.Value | None]]:
-        """Neighbouring places of one kind in parts, and where the passes at those of a part are written already."""
-        for others, source in self._written.get(number, []):
-            common = [place for place in places if place in others]
-            if common:
-                first, behind = places.index(common[0]), places.index(common[-1]) + 1
-                entries = others.index(common[0]) * len(self._passes.kinds[number])
-                return [
-                    *(self._pieces(number, places[:first]) if first else []),
-                    (common, emit.advance(source, entries * HEADER * WORD)),
-                    *(self._pieces(number, places[behind:]) if places[behind:] else []),
-                ]
-        return [(places, None)]
+        def entry(_: Index, source: ir.Value, target: ir.Value, words: ir.Value) -> list[ir.Value]:
+            words = arith.addi(words, arith.extsi(wide, emit.load_from(source, narrow, WORD)))
+            emit.store_to(words, target, WORD)
+            return [emit.advance(source, HEADER * 2), emit.advance(target, HEADER * WORD), words]
 
-    def _copy_passes(self, number: int, places: list[int], at: int, source: ir.Value, header: ir.Value) -> ir.Value:
-        """What ``_write_passes`` does, with the same passes of another list at ``source``."""
-        kind, chains = self._schedule.kinds[number], self._passes.kinds[number]
-        type = emit.vector_type(HEADER, emit.i32())
-
-        def entry(_: Index, source: ir.Value, target: ir.Value) -> list[ir.Value]:
-            emit.store_to(emit.load_from(source, type, WORD), target, WORD, volatile=True)
-            return [emit.advance(address, HEADER * WORD) for address in (source, target)]
-
-        _, end = emit.loop(0, len(places) * len(chains), entry, [source, header])
-        step = self._schedule.offset(kind, places[0]) - at
-        emit.store_to(_number(step), emit.advance(header, 2 * WORD), WORD)
-        return end
-
-    def _write_passes(self, number: int, places: list[int], at: int, header: ir.Value) -> ir.Value:
-        """The passes at some places of one kind; returns where the list goes on.
-
-        Args:
-            at: bytes from a window to where the address of the inputs is before.
-        """
-        kind, chains, passes = self._schedule.kinds[number], self._passes.kinds[number], self._passes
-        unrolled, shift = (
-            chains[0].unrolled,
-            self._schedule.offset(kind, places[0]) - self._schedule.offset_at(kind.joined, places[0]),
-        )
-        moved, stored = (len(chains) - 1) * LANES + chains[-1].moved, self._schedule.stored(kind.joined)
-
-        def place(
-            _: Index, source: ir.Value, header: ir.Value, rounds: ir.Value, weights: ir.Value, at: ir.Value
-        ) -> list[ir.Value]:
-            offset, source = self._read(source)
-            count, source = self._read(source)
-            offset = arith.addi(offset, _number(shift))
-            begin = _entry(chains[0], count)
-            following = _behind(weights, arith.muli(count, _number(sum(stored))))
-            weights = _behind(weights, arith.muli(count, _number(sum(stored[: kind.vectors[0]]))))
-
-            def pass_(before: Chain, chain: Chain, step: ir.Value, *at: ir.Value) -> list[ir.Value]:
-                header, weights = at
-                code = arith.addi(begin, _number(passes.jump(before, chain)))
-                return [
-                    _put(header, rounds, weights, step, code),
-                    _behind(weights, arith.muli(count, _number(chain.stored))),
-                ]
-
-            step = _number(LANES - chains[0].moved)
-            header, weights = pass_(chains[-1], chains[0], arith.subi(offset, at), header, weights)
-            middle = partial(pass_, chains[0], chains[0], step)
-            if len(chains) - 2 > _UNROLLED_PASSES:
-                header, weights = emit.loop(1, len(chains) - 1, lambda _, *at: middle(*at), [header, weights])
-            else:
-                for _ in chains[1:-1]:
-                    header, weights = middle(header, weights)
-            if len(chains) > 1:
-                header, weights = pass_(chains[0], chains[-1], step, header, weights)
-            words = arith.addi(count, _rounds(count, unrolled))
-            entry = ir.MemRefType(self.offset_table.type).element_type
-            source = emit.advance(source, arith.index_cast(ir.IndexType.get(), count), entry)
-            rounds = _behind(rounds, arith.muli(words, _number(WORD)))
-            return [source, header, rounds, following, arith.addi(offset, _number(moved))]
-
-        begin = [
-            self._entries(kind.joined, places[0]),
-            header,
-            self._at_lists(self._rounds_at(number, places[0])),
-            emit.pointer(self.weights, self._before(kind.joined, places[0])[1]),
-            _number(at),
-        ]
-        return emit.loop(0, len(places), place, begin)[1]
+        behind = self._pattern_words + self._biases.size + sum(each.size for each in self._list_pieces)
+        source, target = emit.pointer(self.parameter_table, self.parameters.size - behind), self._first_list
+        for piece in self._pieces:
+            rounds, weights, *others = (int(number) for number in piece[0])
+            addresses = emit.advance(self._first_list, rounds), emit.pointer(self.weights, weights)
+            words = [llvm.PtrToIntOp(emit.i32(), address).result for address in addresses]
+            begin = [source, target, emit.from_lanes([*words, *map(_number, others)])]
+            source, target, _ = emit.loop(0, len(piece), entry, begin, unroll=False)
 
     # The loops.
 
     def _begin_row(self, y: Index) -> None:
         """Which list serves output row ``y``, and which biases it and the row that is next."""
-        self._list = emit.advance(self._lists, self._of_row(y, [at - self._lists_at[0] for at in self._lists_at[:-1]]))
+        if self._has_passes:
+            begins = [self._start_of(zone) for zone in self._schedule.zones]
+            at, self._ahead = (self._of_row(y, each) for each in _columns(begins))
+            self._list = emit.advance(self._first_list, at)
         if self._joined_steps:
-            at, self._joined_start = (self._of_row(y, [each[i] for each in self._joined_steps]) for i in range(2))
-            self._joined_step = emit.advance(self._lists, at)
+            at, self._joined_start = (self._of_row(y, each) for each in _columns(self._joined_steps))
+            self._joined_step = emit.advance(self._first_list, at)
         if self._own_biases:
             starts = [zone.size * number for number, zone in enumerate(self._biases)]
             following = emit.add(y, self.plan.pixel_rows)
@@ -663,9 +403,19 @@ class InputStationaryKernel(WindowKernel):
             self._row_biases = self._biases_from(self._of_row(y, starts))
             self._next_biases = self._biases_from(behind)
 
-    def _of_row(self, y: Index, values: list[int]) -> Index:
+    def _start_of(self, zone: Zone) -> tuple[int, int]:
+        """Bytes from the first list to a zone's first entry, and from a window to where the address of inputs is ahead
+        of it."""
+        number, first = self._lists[1][zone]
+        entries = self._lists[0][number]
+        at = self._lists_at[number] - self._lists_at[0] + self._schedule.words_of(entries[:first]) * WORD
+        return at, self._reached(entries)[first]
+
+    def _of_row(self, y: Index, values: Sequence[int]) -> Index:
         """The one of ``values``, one for each zone, that output row ``y`` is in."""
         chosen: Index = values[0]
+        if len(set(values)) == 1:
+            return chosen
         for zone, value in zip(self._schedule.zones[1:], values[1:], strict=True):
             reached = arith.cmpi(arith.CmpIPredicate.sge, emit.index(y), emit.index(zone.start))
             chosen = arith.select(reached, emit.index(value), emit.index(chosen))
@@ -692,22 +442,19 @@ class InputStationaryKernel(WindowKernel):
         """For each zone, where its list has the step from the last other inputs to the first joined ones, in bytes
         behind the first list, and what to add to the distance of their windows for it; none where only one of both is
         read."""
-        schedule, steps = self._schedule, list[tuple[int, int]]()
-        if not all(any(kind.joined == joined for kind in schedule.kinds) for joined in (False, True)):
+        kinds = self._schedule.kinds
+        if not all(any(kind.joined == joined for kind in kinds) for joined in (False, True)):
             return []
-        for number, zone in enumerate(schedule.zones):
-            begin, entries, at = self._lists_at[number] - self._lists_at[0], 0, 0
-            step = (begin, 0)  # a word that may hold anything
-            for k, (kind, chains) in enumerate(zip(schedule.kinds, self._passes.kinds, strict=True)):
-                places = [place for each in self._stretches(kind, zone) for place in each]
-                if kind.joined and places:
-                    step = (begin + (1 + entries * HEADER + 2) * WORD, schedule.offset(kind, places[0]) - at)
-                    break
-                if places:
-                    at = schedule.offset(kind, places[-1]) + (len(chains) - 1) * LANES + chains[-1].moved
-                entries += len(places) * len(chains) + (bool(places) or not k)
-            steps.append(step)
-        return steps
+        return [self._joined_step_of(self._lists[1][zone][0]) for zone in self._schedule.zones]
+
+    def _joined_step_of(self, number: int) -> tuple[int, int]:
+        """That of one list; a word that nobody reads where it has no joined channels."""
+        entries, schedule = self._lists[0][number], self._schedule
+        first = next((i for i, (kind, _) in enumerate(entries) if schedule.kinds[kind].joined), None)
+        if first is None:
+            return self._lists_at[number + 1] - self._lists_at[0] - HEADER * WORD, 0
+        at = self._lists_at[number] - self._lists_at[0] + schedule.words_of(entries[:first]) * WORD
+        return at + 2 * WORD, int(self._headers[at // (HEADER * WORD), 2])
 
     def _block(self, pixels: int, window: Window, target: Index) -> None:
         output = emit.pointer(self.output, emit.add(target, int(self._order[0])))
@@ -723,8 +470,8 @@ class InputStationaryKernel(WindowKernel):
         if self._joined_steps:
             distance = emit.add(emit.sub(window.joined, window.source), self._joined_start)
             emit.store_to(arith.index_cast(emit.i32(), emit.index(distance)), self._joined_step, WORD)
-        data = emit.pointer(self.data, window.joined if self._schedule.kinds[0].joined else window.source)
-        self.isa.pass_filters(self._passes, self._list, data)
+        start = window.joined if self._schedule.kinds[0].joined else window.source
+        self.isa.pass_filters(self._passes, self._list, emit.pointer(self.data, emit.add(start, self._ahead)))
 
     def _finish_all(self, parameters: ir.Value, biases: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Results of the computed filters; returns addresses behind their parameters, and of the next result."""
@@ -789,6 +536,10 @@ def _outside(inside: tuple[int, int], count: int) -> list[int]:
     return [int(not inside[0] <= i < inside[1]) for i in range(count)]
 
 
+def _columns(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
 def _number(value: int) -> ir.Value:
     return emit.splat(value, emit.i32())
 
@@ -801,17 +552,6 @@ def _skipped(count: ir.Value, unrolled: int) -> ir.Value:
 def _rounds(count: ir.Value, unrolled: int) -> ir.Value:
     """How many rounds a pass takes."""
     return arith.divui(arith.addi(count, _number(unrolled - 1)), _number(unrolled))
-
-
-def _entry(chain: Chain, count: ir.Value) -> ir.Value:
-    """``Chain.entry`` of a pass with ``count`` filters."""
-    skipped = _skipped(count, chain.unrolled)
-    pair = arith.shrui(skipped, _number(1))
-    straight, stub = (
-        arith.addi(arith.muli(pair, _number(step)), _number(chain.entry(first)))
-        for step, first in ((chain.pair_bytes, 0), (chain.stub_bytes, 1))
-    )
-    return arith.select(arith.trunci(ir.IntegerType.get_signless(1), skipped), stub, straight)
 
 
 def _behind(address: ir.Value, bytes: ir.Value) -> ir.Value:

@@ -5,7 +5,7 @@ All of it is assembly, because LLVM has no ``vmlava`` on sums that are loaded an
 A *pass* loads one vector of inputs per pixel and multiplies it by the weights of all filters that take part. Passes are
 code threaded by a list in memory. There are *chains* of code, each of which begins by loading the inputs and goes on
 with the products of ``Chain.unrolled`` filters; a pass whose filters are no multiple of that enters its first round
-further down. The list begins with a word that belongs to the assembly and holds, for each pass, words that tell
+further down. The list holds, for each pass, words that tell
 
 - where the addresses of its filters' sums are,
 - where its weights are,
@@ -14,7 +14,7 @@ further down. The list begins with a word that belongs to the assembly and holds
 
 Addresses of sums are in rounds, each followed by a word that tells where the code goes on. Passes over the same kernel
 position share them. A last entry, and one between passes of two kinds, are no passes but jumps elsewhere; they load
-again what is there. In place of addresses the last one has that of the list.
+again what is there.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ CHANGED = ("r3", "r5", "r11")
 """What ``Passes`` writes besides."""
 
 _PLACES, _WEIGHTS, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r3", "r7", "r5", "r11", "r9"
+_WITH_INPUT = "r6"
+"""Its neighbour on the stack, which stays aligned to eight bytes."""
+
 _WEIGHTS_VECTOR, _SHARED_VECTOR = "q7", "q6"
 _RESULT, _SECOND_RESULT, _NEXT_OFFSETS = "q5", "q6", "q6"
 
@@ -206,6 +209,11 @@ class Passes:
         """Each once, in the order of the code."""
         return list(dict.fromkeys(chain for kind in self.kinds for chain in kind))
 
+    @property
+    def bytes(self) -> int:
+        """Of all chains."""
+        return sum(chain.bytes for chain in self.chains)
+
     def at(self, chain: Chain) -> int:
         """Bytes from the first chain to ``chain``."""
         return sum(each.bytes for each in self.chains[: self.chains.index(chain)])
@@ -216,7 +224,7 @@ class Passes:
 
     def leave(self, before: Chain, to: Chain | None) -> int:
         """The list's word of what is no pass: to the loads of ``to``, or to the end."""
-        place = self.at(to) if to else sum(chain.bytes for chain in self.chains)
+        place = self.at(to) if to else self.bytes
         return place - self._behind_loads(before)
 
     def _behind_loads(self, chain: Chain) -> int:
@@ -232,14 +240,9 @@ class Passes:
         """The word behind a pass's last round."""
         return -(chain.behind_round + WORD - _JUMP)
 
-    def list_words(self, places: list[int]) -> int:
-        """Words of one list's entries.
-
-        Args:
-            places: for each kind, at how many inputs are multiplied.
-        """
-        passes = sum(len(kind) * count for kind, count in zip(self.kinds, places, strict=True))
-        return 1 + HEADER * (passes + 1 + sum(count > 0 for count in places[1:]))
+    def entries(self, kind: int, passes: bool) -> int:
+        """Entries of a list for the passes at one place of ``kind``, or for the jump behind the last of them."""
+        return len(self.kinds[kind]) if passes else 1
 
     def round_words(self, kind: int, filters: list[int]) -> int:
         """Words of the addresses of sums; ``filters`` take part at each place of ``kind``."""
@@ -261,18 +264,18 @@ class Passes:
         return total
 
     def assembly(self) -> list[str]:
-        """The instructions; labels are numbers. What is in r7 is kept in the list's first word meanwhile."""
+        """The instructions; labels are numbers. What is in r7 is on the stack meanwhile."""
         lines, label = list(self._begin), 1
         for chain in self.chains:
             ready = [f"{label}:"] if chain == self.kinds[0][-1] else []
             lines += [*ready, *chain.assembly(label + 1)]
             label += chain.unrolled // 2 + 1
-        return [*lines, f"ldr.w {_INPUT}, [{_PLACES}]"]
+        return [*lines, f"pop.w {{{_WITH_INPUT}, {_INPUT}}}"]
 
     @cached_property
     def _begin(self) -> list[str]:
         """The first pass begins as if one of the last vector had been before."""
-        lines = [f"str.w {_INPUT}, [{LIST}], #{WORD}", f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
+        lines = [f"push.w {{{_WITH_INPUT}, {_INPUT}}}", f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
         for chain in self.chains:
             lines += [f"movw {_FIRST}, #{(1 << chain.stored) - 1}", f"vmsr p0, {_FIRST}"] if chain.masked else []
         before = self.chains[: self.chains.index(self.kinds[0][-1])]

@@ -112,6 +112,33 @@ _INPUT_STATIONARY = [
         plan=_stationary(5, 3, skip_padding=2),
     ),
     Case(geometry(4, 4, 20, 70), 0.02, clamp=True, zero_point=-128, seed=59, plan=_stationary(4, 2, 2, skip_padding=2)),
+    # What the first passes are for was pruned: some, or all, kernel rows or columns.
+    Case(
+        geometry(4, 4, 16, 8),
+        pruned=(1, 2, 4, 5, 7, 8),
+        zero_point=-128,
+        seed=60,
+        plan=_stationary(4, 2, skip_padding=2),
+    ),
+    Case(geometry(4, 4, 16, 8), pruned=(3, 4, 5, 6, 7, 8), seed=61, plan=_stationary(4, 2, 2, skip_padding=1)),
+    Case(
+        geometry(4, 4, 40, 8),
+        0.5,
+        pruned=(1, 4, 7),
+        zero_point=-128,
+        seed=62,
+        plan=_stationary(4, 2, 2, joined=8, skip_padding=2),
+    ),
+    Case(geometry(8, 8, 20, 8), 0.4, pruned=(0, 1, 2), seed=63, plan=_stationary(8, 2, joined=4, skip_padding=1)),
+    Case(
+        geometry(8, 8, 20, 8),
+        pruned=(3, 4, 5, 6, 7, 8),
+        zero_point=-128,
+        seed=64,
+        plan=_stationary(8, 2, joined=4, skip_padding=2),
+    ),
+    # Passes beside each other in a list have weights further apart than an i16 tells.
+    Case(geometry(4, 4, 128, 100), 0.9, seed=65, plan=_stationary(4, 2, 2, skip_padding=1)),
     # Most results are constants, of which some lie behind biases of several zones.
     Case(geometry(8, 8, 32, 64), 0.02, seed=46, plan=_stationary(8, 2, skip_padding=1)),
     Case(geometry(4, 8, 16, 70), 0.02, clamp=True, seed=47, plan=_stationary(4, 2, 2, skip_padding=1)),

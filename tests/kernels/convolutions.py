@@ -38,6 +38,7 @@ class Case:
         plan: the kernel; by default the planner's choice.
         zero_point: of an i8 input; any by default.
         largest: magnitude of i8 weights.
+        pruned: kernel positions that no filter keeps.
     """
 
     geometry: Geometry
@@ -49,6 +50,7 @@ class Case:
     plan: Plan | None = None
     zero_point: int | None = None
     largest: int = 127
+    pruned: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         g = self.geometry
@@ -81,6 +83,7 @@ class Sample:
     def of(case: Case) -> Sample:
         g, random = case.geometry, np.random.default_rng(case.seed)
         mask = random.random((g.f, g.kh, g.kw, 1)) < case.kept
+        mask.reshape(g.f, -1)[:, case.pruned] = False
         shape = (g.f, g.kh, g.kw, g.group_channels)
         if case.element == "f32":
             weights = (random.standard_normal(shape) * mask).astype(np.float32)

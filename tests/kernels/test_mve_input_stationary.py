@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dtmm_mlir.dialect.plan import Plan
-from dtmm_mlir.passes.kernels.input_stationary import Schedule
 from dtmm_mlir.passes.kernels.mve_input_stationary import Passes
+from dtmm_mlir.passes.kernels.stationary_schedule import Schedule
 from tests.kernels.convolutions import geometry
 
 needs_assembler = pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs the cross compiler")

@@ -1,0 +1,263 @@
+"""Which passes the ``input_stationary`` kernel takes over the inputs of a block of pixels, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import groupby
+
+import numpy as np
+
+from dtmm_mlir.dialect.ops import Geometry
+from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.passes.kernels.conv import RESULTS, WORD
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Passes
+from dtmm_mlir.passes.kernels.rows import RowLayout
+
+
+def stored_sums(pixels: int) -> int:
+    """Bytes of one filter's sums: whole vectors."""
+    return -(-pixels // RESULTS) * RESULTS * WORD
+
+
+def row_layout(g: Geometry, plan: Plan) -> RowLayout:
+    """Channels in whole vectors, but for the joined ones."""
+    whole = -(-(g.c - plan.joined) // LANES)
+    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Passes of one code.
+
+    Attributes:
+        joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
+        rows: first and last but one of a block's output rows that they are for; the others' inputs are padding.
+        columns: how many of a block's columns they are for, from the first one whose inputs are no padding.
+        vectors: first and last but one along the channels. The last of joined channels is by itself where it is masked.
+    """
+
+    joined: bool
+    rows: tuple[int, int]
+    columns: int
+    vectors: tuple[int, int]
+
+
+Entries = tuple[tuple[int, int | None], ...]
+"""What a list of passes says: a kind's number, and the place of its passes, or ``None`` for the jump behind them."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """Output rows whose windows have the same kernel rows in the padding.
+
+    Attributes:
+        start: the first of them.
+        rows: [KH] which output rows of a block each kernel row is inside the input for; an empty range where for none.
+    """
+
+    start: int
+    rows: tuple[tuple[int, int], ...]
+
+
+@lru_cache
+def _zones(g: Geometry, together: int) -> tuple[Zone, ...]:
+    """Those of blocks of so many output rows."""
+    zones = list[Zone]()
+    for start in range(0, g.oh, together):
+        rows = tuple(_rows_inside(g, start, together, ky) for ky in range(g.kh))
+        if not zones or rows != zones[-1].rows:
+            zones.append(Zone(start, rows))
+    return tuple(zones)
+
+
+def _rows_inside(g: Geometry, start: int, together: int, ky: int) -> tuple[int, int]:
+    return _inside((start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0], g.h)
+
+
+def columns_inside(g: Geometry, kx: int) -> tuple[int, int]:
+    """First and last but one of the output columns at which a kernel column is inside the input."""
+    return _inside(np.arange(g.ow) * g.strides[1] - g.pads[2] + kx * g.dilations[1], g.w)
+
+
+def _inside(at: np.ndarray, size: int) -> tuple[int, int]:
+    """First and last but one of the places that lie inside the input; an empty range where none do."""
+    inside = np.flatnonzero((at >= 0) & (at < size))
+    return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
+
+
+class Schedule:
+    """Which passes a convolution takes, and in which order.
+
+    Attributes:
+        layout: of its row buffer.
+        zones: of its output rows, in their order; one where the plan does not skip padding.
+        columns: [KW] which columns of a block each kernel column is inside the input for.
+        order: kernel positions in the order of what is stored of them; those of most columns first.
+        kinds: of passes.
+        passes: their code.
+    """
+
+    def __init__(self, g: Geometry, plan: Plan) -> None:
+        self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
+        everywhere = (Zone(0, ((0, plan.pixel_rows),) * g.kh),)
+        self.zones = _zones(g, plan.pixel_rows) if plan.skip_padding else everywhere
+        whole = (0, min(plan.pixels, g.ow))
+        self.columns = [columns_inside(g, kx) if plan.skips_columns else whole for kx in range(g.kw)]
+        counts = np.array([end - start for start, end in self.columns])
+        order = np.argsort(-np.tile(counts, g.kh), kind="stable")
+        self.order = [int(place) for place in order if counts[place % g.kw]]
+        ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
+        ranges.sort(key=self._is_partial)
+        self.kinds = [
+            Kind(joined, rows, count, vectors)
+            for joined in (False, True)
+            for rows in ranges
+            for count in ([whole[1]] if joined else sorted({*counts.tolist()} - {0}, reverse=True))
+            for vectors in self._parts(joined)
+        ]
+        self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
+        self._places = {
+            (kind, zone): self._places_in(kind, zone) for kind in self.kinds for zone in (*self.zones, None)
+        }
+
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def of(g: Geometry, plan: Plan) -> Schedule:
+        """Of one plan there is one, whatever the filterlets."""
+        return Schedule(g, plan)
+
+    def _is_partial(self, rows: tuple[int, int]) -> bool:
+        return rows != (0, self.plan.pixel_rows)
+
+    def stored(self, joined: bool) -> list[int]:
+        """Bytes of the weights of each vector, along all channels but the joined ones, or along those of a row."""
+        g, joins = self.geometry, self.plan.joined
+        channels = g.kw * joins if joined else g.c - joins
+        return [min(channels - at, LANES) for at in range(0, channels, LANES)]
+
+    def _parts(self, joined: bool) -> list[tuple[int, int]]:
+        """First and last but one of the vectors of each kind."""
+        stored = self.stored(joined)
+        whole = sum(n == LANES for n in stored) if joined else len(stored)
+        return [part for part in ((0, whole), (whole, len(stored))) if part[0] < part[1]]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one output row in a block."""
+        return min(self.plan.pixels, self.geometry.ow)
+
+    def _chains(self, kind: Kind) -> tuple[Chain, ...]:
+        down, right = self.layout.strides
+        count = kind.rows[1] - kind.rows[0]
+        pixel, alignment = (self.plan.joined, 1) if kind.joined else (self.layout.pixel, WORD)
+        places = [(y, x) for y in range(count) for x in range(kind.columns)]
+        inputs = tuple(y * down * self.layout.row + x * right * pixel for y, x in places)
+        sums = tuple(y * self.pixels + x for y, x in places)
+        stored = self.stored(kind.joined)[slice(*kind.vectors)]
+        return tuple(Chain(inputs, sums, alignment, n, self.plan.unrolled, kind.joined and n < LANES) for n in stored)
+
+    def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
+        """Kernel positions in their order, or rows, of a kind's passes, in one zone or in any."""
+        return self._places[kind, zone]
+
+    def _places_in(self, kind: Kind, zone: Zone | None) -> np.ndarray:
+        zones = [zone] if zone else self.zones
+        rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
+        if kind.joined:
+            return np.array(rows, int)
+        return np.array(
+            [p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns], int
+        )
+
+    def _columns_at(self, position: int) -> int:
+        start, end = self.columns[position % self.geometry.kw]
+        return end - start
+
+    def first_column(self, joined: bool, place: int) -> int:
+        """The first column of a block that passes at ``place`` are for."""
+        return 0 if joined else self.columns[place % self.geometry.kw][0]
+
+    def offset_at(self, joined: bool, place: int) -> int:
+        """Bytes from a window to the inputs at ``place`` of the first row of a block, and its first column there."""
+        columns = self.first_column(joined, place) * self.layout.strides[1] * self.layout.pixel
+        return self.layout.offset(place * self.geometry.kw if joined else place) + columns
+
+    def offset(self, kind: Kind, place: int) -> int:
+        """Bytes from a window to the inputs of a kind's first pass at ``place``."""
+        rows = kind.rows[0] * self.layout.strides[0] * self.layout.row
+        return self.offset_at(kind.joined, place) + rows + kind.vectors[0] * LANES
+
+    def rows_of(self, zone: Zone) -> int:
+        """Output rows of a zone."""
+        following = [each.start for each in self.zones if each.start > zone.start]
+        return min([*following, self.geometry.oh]) - zone.start
+
+    def lists(self, counts: list[np.ndarray]) -> tuple[list[Entries], dict[Zone, tuple[int, int]]]:
+        """The lists of passes, and for each zone which of them is its own, and from which entry on.
+
+        A zone whose passes are the last ones of another's list has no list by itself. ``counts`` as of ``filters``.
+        """
+        of_zones, lists = {zone: self._entries(zone, counts) for zone in self.zones}, list[Entries]()
+        starts = dict[Zone, tuple[int, int]]()
+        for zone in sorted(self.zones, key=lambda zone: -len(of_zones[zone])):
+            entries = of_zones[zone]
+            number = next((n for n, each in enumerate(lists) if each[-len(entries) :] == entries), len(lists))
+            lists += [entries] if number == len(lists) else []
+            starts[zone] = number, len(lists[number]) - len(entries)
+        return lists, starts
+
+    def _entries(self, zone: Zone, counts: list[np.ndarray]) -> Entries:
+        entries = Entries()
+        for number, kind in enumerate(self.kinds):
+            places = [(number, int(place)) for place in self.places(kind, zone) if counts[kind.joined][place]]
+            entries += (*places, (number, None)) if places or not number else ()
+        return entries
+
+    def words_of(self, entries: Entries) -> int:
+        """Words of a list."""
+        return HEADER * sum(self.passes.entries(kind, place is not None) for kind, place in entries)
+
+    def listed_words(self, counts: list[np.ndarray]) -> int:
+        """Words of all lists; ``counts`` as of ``filters``."""
+        return sum(map(self.words_of, self.lists(counts)[0]))
+
+    def addressed_words(self, counts: list[np.ndarray]) -> int:
+        """Words of the addresses of sums."""
+        return sum(self.passes.round_words(k, each) for k, each in enumerate(self.filters(None, counts)))
+
+    def memory_words(self, counts: list[np.ndarray]) -> int:
+        """Words of memory for both: each kind's addresses are written round by round, up to one beyond their end."""
+        slack = len(self.kinds) * self.plan.unrolled
+        return self.listed_words(counts) + self.addressed_words(counts) + slack
+
+    def kept_places(self, counts: list[np.ndarray]) -> list[list[int]]:
+        """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
+        joins, g = self.plan.joined, self.geometry
+        orders = self.order if joins < g.c else [], range(g.kh if joins else 0)
+        return [[p for p in order if each[p]] for order, each in zip(orders, counts, strict=True)]
+
+    def sharing(self, kept_places: list[list[int]]) -> Iterator[tuple[list[int], list[int]]]:
+        """Neighbours among ``kept_places``, and the numbers of the kinds of passes that all of them have."""
+        for joined, places in zip((False, True), kept_places, strict=True):
+            for numbers, some in groupby(places, partial(self._kinds_at, joined)):
+                if numbers:
+                    yield numbers, list(some)
+
+    def _kinds_at(self, joined: bool, place: int) -> list[int]:
+        """The kinds of passes over a position, or over a row's joined channels."""
+        return [k for k, kind in enumerate(self.kinds) if kind.joined == joined and place in self.places(kind)]
+
+    def filters(self, zone: Zone | None, counts: list[np.ndarray]) -> list[list[int]]:
+        """For each kind, how many filters take part at each of its places where any does, in one zone or in any.
+
+        Args:
+            counts: [KH * KW] filters that keep a position, and [KH] filters that keep any of a row.
+        """
+        return [[int(count) for count in counts[kind.joined][self.places(kind, zone)] if count] for kind in self.kinds]
+
+
+def counts_of(kept: np.ndarray) -> list[np.ndarray]:
+    """What ``Schedule.filters`` takes, of [F, KH, KW] bool."""
+    return [kept.sum(axis=0).reshape(-1), np.asarray(kept.any(axis=2)).sum(axis=0)]
