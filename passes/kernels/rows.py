@@ -271,7 +271,8 @@ class RowBuffer:
         return size if self.layout.row * size % _WORD else _WORD
 
     def _move(self, distance: int, count: int) -> None:
-        """Moves ``count`` elements of the buffer, whole rows, from ``distance``, that of a row, to its start."""
+        """Moves ``count`` elements of the buffer, whole rows, from ``distance``, that of a row, to its start; the last
+        vector overlaps the one before where it does not read what is written already."""
         lanes = min(self.isa.move_lanes(self._dtype.itemsize), 1 << (count.bit_length() - 1))
 
         def piece(i: Index, lanes: int = lanes, alignment: int = self._row_alignment) -> None:
@@ -288,6 +289,9 @@ class RowBuffer:
             emit.loop(0, looped, turn, step=_PER_TURN * lanes)
         for i in range(looped, whole, lanes):
             piece(i)
+        if whole != count and distance >= lanes:
+            piece(count - lanes, alignment=self._dtype.itemsize)
+            return
         for i in range(whole, count):
             piece(i, 1, self._dtype.itemsize)
 
