@@ -263,11 +263,11 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     if plan.filters > 1 or plan.run_width > 1 or plan.dense:
         yield "plan names the input_stationary kernel, which takes filters and run_width of 1, and dense = 0"
     pixels, rows = min(plan.pixels, g.ow), plan.pixel_rows
-    divides = g.oh % rows == min(plan.rows, g.oh) % rows == 0
+    divides = rows <= g.oh and (plan.rows >= g.oh or plan.rows % rows == 0)
     if rows > 1 and (pixels not in (4, g.ow) or not divides or pixels * rows > 8):
         yield (
-            f"plan's pixel_rows = {rows} must divide the {g.oh} output rows and the plan's {plan.rows}, with pixels as "
-            "many as columns, or four, and at most 8 in all"
+            f"plan's pixel_rows = {rows} must divide the plan's rows = {plan.rows}, if these are not all {g.oh}, with "
+            "pixels as many as columns, or four, and at most 8 in all"
         )
     if plan.skips_columns and (pixels < g.ow or plan.joined == g.c):
         yield f"plan's skip_padding = 2 takes all {g.ow} columns as pixels, and channels that are not joined"

@@ -295,14 +295,15 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
     apart = own_biases(g, plan, conv.input_zero_point)
     even = g.f % 2 == 0
     shift = trailing_zeros(conv.input_zero_point) if apart and plan.skips_columns else None
-    finish = Finish(computed, schedule.pixels * plan.pixel_rows, "double", 1, computed == g.f, even, apart, shift)
+    pixels, partial = schedule.pixels * plan.pixel_rows, g.oh % plan.pixel_rows > 0
+    finish = Finish(computed, pixels, "double", 1, computed == g.f, even, apart, shift, partial)
     in_zones = [schedule.filters(zone, filters) for zone in schedule.zones]
     passes = [
-        schedule.rows_of(zone) // plan.pixel_rows * schedule.passes.instructions(each)
+        schedule.blocks_of(zone) * schedule.passes.instructions(each)
         for zone, each in zip(schedule.zones, in_zones, strict=True)
     ]
     lists, _ = schedule.lists(filters)
-    blocks = g.n * (g.oh // plan.pixel_rows) * per_row
+    blocks = g.n * -(-g.oh // plan.pixel_rows) * per_row
     return dict.fromkeys((*_TABLE_ONLY, *_LANES_ONLY), 0) | {
         "call": 1,
         "stationary": 1,

@@ -288,7 +288,7 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     several = {(pixels, rows) for pixels in (4, g.ow) for rows in range(2, 8 // pixels + 1) if pixels <= g.ow}
     blocks = (
         *((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)),
-        *sorted((pixels, rows) for pixels, rows in several if g.oh % rows == 0),
+        *sorted((pixels, rows) for pixels, rows in several if rows <= g.oh),
     )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     skips = (0,) if optimize == "size" else (0, 1, 2) if _fits_what_sums_miss(conv) else (0, 1)
@@ -302,7 +302,7 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
         if not _leaves_room(conv, plan) or (pixels * together == 8 and far):
             continue
         rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch_bytes(conv, plan))
-        yield replace(plan, rows=max(together, rows // together * together))
+        yield replace(plan, rows=rows if rows == g.oh else max(together, rows // together * together))
 
 
 def _is_out_of_reach(aligned: int, unaligned: int, isa: Isa) -> bool:

@@ -236,7 +236,7 @@ class WindowKernel(ConvKernel):
                 target = emit.mul(emit.add(emit.mul(n, g.oh), y), g.ow * g.f)
                 self._begin_row(y)
                 if self._pattern:
-                    self._store_pattern(self._pattern, target)
+                    self._store_pattern(self._pattern, self._rows_from(y), target)
                 self._pixel_blocks(window, target)
 
             self.buffer.for_each_row(emit.mul(n, g.h * g.w * g.c), row, self.plan.pixel_rows)
@@ -248,6 +248,11 @@ class WindowKernel(ConvKernel):
 
     def _begin_row(self, y: Index) -> None:
         """What a kernel does ahead of output row ``y``, or of ``Plan.pixel_rows`` from there."""
+
+    def _rows_from(self, y: Index) -> Index:
+        """``Plan.pixel_rows``, or how many there are from output row ``y`` on."""
+        together = self.plan.pixel_rows
+        return emit.minimum(together, emit.sub(self.geometry.oh, y)) if self.geometry.oh % together else together
 
     def _pixel_blocks(self, window: Index, target: Index) -> None:
         """One output row or ``Plan.pixel_rows``; the last block overlaps another where the width does not divide."""
@@ -273,9 +278,9 @@ class WindowKernel(ConvKernel):
         """
         raise NotImplementedError
 
-    def _store_pattern(self, pattern: Pattern, target: Index) -> None:
-        """Constant results of one output row, or ``Plan.pixel_rows``, and anything where others will be stored."""
-        filters, pixels = self.geometry.f, self.plan.pixel_rows * self.geometry.ow
+    def _store_pattern(self, pattern: Pattern, rows: Index, target: Index) -> None:
+        """Constant results of so many output rows, and anything where others will be stored."""
+        filters, pixels = self.geometry.f, emit.mul(rows, self.geometry.ow)
         results = emit.pointer(self.parameter_table, self.parameters.size - self._pattern_words)
         lanes = emit.vector_type(pattern.lanes, ir.IntegerType.get_signless(8))
         type = emit.i32() if pattern.lanes == WORD else lanes

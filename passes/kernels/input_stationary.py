@@ -6,7 +6,7 @@ sums. The name is that of the dataflow in Eyeriss (Chen et al., ISCA 2016).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -268,6 +268,7 @@ class InputStationaryKernel(WindowKernel):
 
     def _begin(self) -> None:
         """Biases as the first sums, and the lists of passes."""
+        self._ends: ir.Value | None = None
         self._sums = emit.opaque(emit.pointer(self.memory, self._sums_at))
         self._first_list = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
         self._store_biases(self._biases_from(0) if self._own_biases else emit.pointer(self.parameter_table))
@@ -395,6 +396,9 @@ class InputStationaryKernel(WindowKernel):
         if self._joined_steps:
             at, self._joined_start = (self._of_row(y, each) for each in _columns(self._joined_steps))
             self._joined_step = emit.advance(self._first_list, at)
+        if self._fewer is not None:
+            rows = emit.index(emit.add(y, self.plan.pixel_rows))
+            self._ends = arith.cmpi(arith.CmpIPredicate.sgt, rows, emit.index(self.geometry.oh))
         if self._own_biases:
             starts = [zone.size * number for number, zone in enumerate(self._biases)]
             following = emit.add(y, self.plan.pixel_rows)
@@ -464,7 +468,19 @@ class InputStationaryKernel(WindowKernel):
         if len(self._blocks):
             biases = self._biases_behind(target) if self._own_biases else parameters
             parameters, output = self._finish_all(parameters, biases, output)
-        self._store_constants(self._results_at, parameters, output)
+        self._of_block(lambda places: self._store_constants(places, parameters, output))
+
+    @property
+    def _fewer(self) -> int | None:
+        """Pixels of a block that ends below the output; None if there is no such block."""
+        return self.geometry.oh % self.plan.pixel_rows * self._schedule.pixels or None
+
+    def _of_block(self, store: Callable[[Sequence[int]], None]) -> None:
+        """Stores results of the pixels that a block has, given where they are."""
+        if self._ends is None:
+            store(self._results_at)
+        else:
+            emit.branch(self._ends, lambda: store(self._results_at[: self._fewer]), lambda: store(self._results_at))
 
     def _multiply(self, window: Window) -> None:
         if self._joined_steps:
@@ -478,8 +494,8 @@ class InputStationaryKernel(WindowKernel):
         count, stride, places, apart = len(self._blocks), self.geometry.f, self._results_at, self._own_biases
         if self.rescale:
             all, clamp = not len(self._constants), self.clamp or (-128, 127)
-            stored = Stored(count, places, all, apart, self._missing_shift, self.rescale, clamp)
-            finished = self.isa.finish_stored(stored, parameters, biases, self._sums, output)
+            stored = Stored(count, places, all, apart, self._missing_shift, self._fewer, self.rescale, clamp)
+            finished = self.isa.finish_stored(stored, self._ends, parameters, biases, self._sums, output)
             if finished:
                 return finished
 
@@ -491,11 +507,15 @@ class InputStationaryKernel(WindowKernel):
             )
             shift = arith.extsi(emit.i32(), arith.trunci(ir.IntegerType.get_signless(STEP), packed))
             following = arith.shrsi(packed, _number(STEP))
-            for at in range(0, len(places), RESULTS):
-                type = emit.vector_type(min(RESULTS, len(places) - at), emit.i32())
-                totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)
-                results = self._finish(totals, _number(0), self._requantization(multiplier, shift))
-                self.isa.store_strided(results, emit.advance(output, places[at], self._output_type), stride)
+
+            def store(places: Sequence[int]) -> None:
+                for at in range(0, len(places), RESULTS):
+                    type = emit.vector_type(min(RESULTS, len(places) - at), emit.i32())
+                    totals = emit.load_from(emit.advance(sums, at * WORD), type, WORD)
+                    results = self._finish(totals, _number(0), self._requantization(multiplier, shift))
+                    self.isa.store_strided(results, emit.advance(output, places[at], self._output_type), stride)
+
+            self._of_block(store)
             self._begin_sums(parameters, biases, sums)
             step = arith.index_cast(ir.IndexType.get(), following)
             return [

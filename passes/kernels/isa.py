@@ -53,6 +53,8 @@ class Stored:
             none, and biases are the first of the parameters.
         missing_shift: bits by which the table's i16, one for each sum, are shifted before biases are added; None for
             biases.
+        fewer: how many of ``places`` have a result in blocks that end below the output, the first ones; None if there
+            are no such blocks.
         rescale: to i8.
         clamp: (min, max) within i8.
     """
@@ -62,6 +64,7 @@ class Stored:
     all: bool
     apart: int
     missing_shift: int | None
+    fewer: int | None
     rescale: Rescale
     clamp: Clamp
 
@@ -288,11 +291,18 @@ class Isa:
         raise NotImplementedError
 
     def finish_stored(
-        self, what: Stored, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
+        self,
+        what: Stored,
+        ends: ir.Value | None,
+        parameters: ir.Value,
+        biases: ir.Value,
+        sums: ir.Value,
+        output: ir.Value,
     ) -> tuple[ir.Value, ir.Value] | None:
         """Requantizes sums in memory, stores the results, and leaves the biases there.
 
         Args:
+            ends: whether this is a block of ``what.fewer``; None if there are none.
             parameters, biases, sums, output: addresses of the first filter's.
 
         Returns:

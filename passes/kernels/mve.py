@@ -134,7 +134,13 @@ class Mve(Isa):
         emit.assembly(passes.assembly(), moving, [*SUMS, *stationary.CHANGED, *VECTORS, "vpr"])
 
     def finish_stored(
-        self, what: Stored, parameters: ir.Value, biases: ir.Value, sums: ir.Value, output: ir.Value
+        self,
+        what: Stored,
+        ends: ir.Value | None,
+        parameters: ir.Value,
+        biases: ir.Value,
+        sums: ir.Value,
+        output: ir.Value,
     ) -> tuple[ir.Value, ir.Value] | None:
         rescale, clamp = what.rescale, what.clamp
         if not is_far(rescale) or clamp != (-128, 127) or not _are_near(what.places):
@@ -142,9 +148,13 @@ class Mve(Isa):
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         rounding = "rectified" if rectified else rescale.rounding
         zero_point, even = rescale.output_zero_point, not any(place % 2 for place in what.places)
+        pixels, partial = len(what.places), what.fewer is not None
         how = stationary.Finish(
-            what.filters, len(what.places), rounding, zero_point, what.all, even, what.apart, what.missing_shift
+            what.filters, pixels, rounding, zero_point, what.all, even, what.apart, what.missing_shift, partial
         )
+        mask = emit.splat(how.mask(pixels), emit.i32())
+        if what.fewer is not None and ends is not None:
+            mask = arith.select(ends, emit.splat(how.mask(what.fewer), emit.i32()), mask)
         places = _halves([what.places[pixel] for pixel in how.pixel_of_lane])
         moving = [
             (stationary.PARAMETERS, parameters.type, parameters),
@@ -154,7 +164,7 @@ class Mve(Isa):
             *([(stationary.BIASES, biases.type, biases)] if what.apart else []),
         ]
         still = [
-            (stationary.MASK, emit.splat(how.mask, emit.i32())),
+            (stationary.MASK, mask),
             (stationary.ZERO_POINT, emit.splat(zero_point, emit.i32())),
             (stationary.OFFSETS, places),
         ]

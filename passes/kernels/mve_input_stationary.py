@@ -297,6 +297,7 @@ class Finish:
         apart: biases of each filter in a table of their own, one per vector of sums or one for all; 0 if it is the
             first parameter.
         missing_shift: as of ``isa.Stored``.
+        partial: whether results of some pixels may be left out.
     """
 
     filters: int
@@ -307,6 +308,7 @@ class Finish:
     even: bool
     apart: int = 0
     missing_shift: int | None = None
+    partial: bool = False
 
     @property
     def pixel_of_lane(self) -> np.ndarray:
@@ -314,10 +316,10 @@ class Finish:
         pixels = np.arange(8) % 2 * 4 + np.arange(8) // 2
         return np.where(pixels < self.pixels, pixels, 0)
 
-    @property
-    def mask(self) -> int:
-        """Two bits for each i16 lane that holds a result."""
-        return sum(3 << 2 * (2 * (p % 4) + p // 4) for p in range(self.pixels))
+    @staticmethod
+    def mask(pixels: int) -> int:
+        """Two bits for each i16 lane that holds a result of so many pixels."""
+        return sum(3 << 2 * (2 * (p % 4) + p // 4) for p in range(pixels))
 
     @property
     def turns(self) -> int:
@@ -331,7 +333,7 @@ class Finish:
     @property
     def _is_masked(self) -> bool:
         """Whether some lanes hold no result."""
-        return self.pixels < 8
+        return self.pixels < 8 or self.partial
 
     def instructions(self) -> int:
         """Instructions executed."""

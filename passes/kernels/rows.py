@@ -155,7 +155,8 @@ class RowBuffer:
 
         Args:
             image: element offset of the image in ``source``.
-            together: output rows of each call, from the one it is given; they divide those of a refill.
+            together: output rows of each call, from the one it is given; they divide those of a refill, but for the
+                last one.
         """
         layout, g = self.layout, self.layout.geometry
         step = layout.strides[0] * layout.row

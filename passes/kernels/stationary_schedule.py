@@ -50,11 +50,12 @@ Entries = tuple[tuple[int, int | None], ...]
 
 @dataclass(frozen=True)
 class Zone:
-    """Output rows whose windows have the same kernel rows in the padding.
+    """Blocks of output rows that take the same passes.
 
     Attributes:
-        start: the first of them.
-        rows: [KH] which output rows of a block each kernel row is inside the input for; an empty range where for none.
+        start: the first output row.
+        rows: [KH] the rows of a block that each kernel row is multiplied for, as it is inside the input or padding is
+            not skipped; an empty range where for none.
     """
 
     start: int
@@ -62,18 +63,19 @@ class Zone:
 
 
 @lru_cache
-def _zones(g: Geometry, together: int) -> tuple[Zone, ...]:
-    """Those of blocks of so many output rows."""
+def _zones(g: Geometry, together: int, skips: bool) -> tuple[Zone, ...]:
+    """Those of blocks of so many output rows, of which the last may have fewer."""
     zones = list[Zone]()
     for start in range(0, g.oh, together):
-        rows = tuple(_rows_inside(g, start, together, ky) for ky in range(g.kh))
+        count = min(together, g.oh - start)
+        rows = tuple(_rows_inside(g, start, count, ky) if skips else (0, count) for ky in range(g.kh))
         if not zones or rows != zones[-1].rows:
             zones.append(Zone(start, rows))
     return tuple(zones)
 
 
-def _rows_inside(g: Geometry, start: int, together: int, ky: int) -> tuple[int, int]:
-    return _inside((start + np.arange(together)) * g.strides[0] - g.pads[0] + ky * g.dilations[0], g.h)
+def _rows_inside(g: Geometry, start: int, count: int, ky: int) -> tuple[int, int]:
+    return _inside((start + np.arange(count)) * g.strides[0] - g.pads[0] + ky * g.dilations[0], g.h)
 
 
 def columns_inside(g: Geometry, kx: int) -> tuple[int, int]:
@@ -92,7 +94,8 @@ class Schedule:
 
     Attributes:
         layout: of its row buffer.
-        zones: of its output rows, in their order; one where the plan does not skip padding.
+        zones: of its output rows, in their order; where the plan does not skip padding one, and one for a block that
+            ends below the output.
         columns: [KW] which columns of a block each kernel column is inside the input for.
         order: kernel positions in the order of what is stored of them; those of most columns first.
         kinds: of passes.
@@ -101,8 +104,7 @@ class Schedule:
 
     def __init__(self, g: Geometry, plan: Plan) -> None:
         self.geometry, self.plan, self.layout = g, plan, row_layout(g, plan)
-        everywhere = (Zone(0, ((0, plan.pixel_rows),) * g.kh),)
-        self.zones = _zones(g, plan.pixel_rows) if plan.skip_padding else everywhere
+        self.zones = _zones(g, plan.pixel_rows, bool(plan.skip_padding))
         whole = (0, min(plan.pixels, g.ow))
         self.columns = [columns_inside(g, kx) if plan.skips_columns else whole for kx in range(g.kw)]
         counts = np.array([end - start for start, end in self.columns])
@@ -189,10 +191,10 @@ class Schedule:
         rows = kind.rows[0] * self.layout.strides[0] * self.layout.row
         return self.offset_at(kind.joined, place) + rows + kind.vectors[0] * LANES
 
-    def rows_of(self, zone: Zone) -> int:
-        """Output rows of a zone."""
+    def blocks_of(self, zone: Zone) -> int:
+        """How many blocks of output rows a zone has."""
         following = [each.start for each in self.zones if each.start > zone.start]
-        return min([*following, self.geometry.oh]) - zone.start
+        return -(-(min([*following, self.geometry.oh]) - zone.start) // self.plan.pixel_rows)
 
     def lists(self, counts: list[np.ndarray]) -> tuple[list[Entries], dict[Zone, tuple[int, int]]]:
         """The lists of passes, and for each zone which of them is its own, and from which entry on.
