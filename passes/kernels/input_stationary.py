@@ -20,7 +20,7 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
-from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Chain, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
 from dtmm_mlir.passes.kernels.stationary_schedule import Entries, Schedule, Zone, stored_sums
 
@@ -145,11 +145,10 @@ class InputStationaryKernel(WindowKernel):
     def _headers_of(self, entries: Entries) -> Iterator[tuple[int, int, int, int]]:
         schedule, passes, unrolled = self._schedule, self._passes, self.plan.unrolled
         rounds = weights = 0
-        for (k, place), at, (after, _) in zip(entries, self._reached(entries), (*entries[1:], (None, 0)), strict=True):
+        for i, ((k, place), at) in enumerate(zip(entries, self._reached(entries), strict=False)):
             kind, chains = schedule.kinds[k], passes.kinds[k]
             if place is None:
-                leave = passes.leave(chains[-1], None if after is None else passes.kinds[after][-1])
-                yield rounds, weights, self._back(entries, k), leave
+                yield rounds, weights, -chains[-1].moved, passes.leave(chains[-1], self._first_chain(entries[i + 1 :]))
                 continue
             count, stored = int(self._counts[kind.joined][place]), schedule.stored(kind.joined)
             rounds = self._rounds_at(k, place) - self._lists_at[0]
@@ -159,21 +158,19 @@ class InputStationaryKernel(WindowKernel):
                 step = LANES - chains[0].moved if v else schedule.offset(kind, place) - at
                 yield rounds, weights, step, passes.jump(chains[v - 1], chain) + chain.entry(-count % unrolled)
 
+    def _first_chain(self, entries: Entries) -> Chain | None:
+        """The code whose loads the first of some passes begins with, that of the last vector; None without passes."""
+        return self._passes.kinds[entries[0][0]][-1] if entries else None
+
     def _reached(self, entries: Entries) -> list[int]:
-        """How far from the window, of the channels before, the address of inputs is ahead of each entry."""
-        reached, at = list[int](), 0
+        """How far from the window, of the channels before, the address of inputs is ahead of each entry, and behind the
+        last one."""
+        reached = [0]
         for k, place in entries:
             kind, chains = self._schedule.kinds[k], self._passes.kinds[k]
-            reached.append(at)
-            if place is None:
-                at += self._back(entries, k) + chains[-1].moved
-            else:
-                at = self._schedule.offset(kind, place) + (len(chains) - 1) * LANES + chains[-1].moved
+            moved = (len(chains) - 1) * LANES + chains[-1].moved
+            reached.append(reached[-1] if place is None else self._schedule.offset(kind, place) + moved)
         return reached
-
-    def _back(self, entries: Entries, kind: int) -> int:
-        """The step behind the passes of a kind, to inputs that are loaded again; none before the first pass."""
-        return 0 if entries[0] == (kind, None) else -self._passes.kinds[kind][-1].moved
 
     @cached_property
     def _pieces(self) -> list[np.ndarray]:
@@ -391,10 +388,11 @@ class InputStationaryKernel(WindowKernel):
         """Which list serves output row ``y``, and which biases it and the row that is next."""
         if self._has_passes:
             begins = [self._start_of(zone) for zone in self._schedule.zones]
-            at, self._ahead = (self._of_row(y, each) for each in _columns(begins))
+            at, self._ahead, start = (self._of_row(y, [begin[i] for begin in begins]) for i in range(3))
             self._list = emit.advance(self._first_list, at)
+            self._start = arith.index_cast(emit.i32(), emit.index(start))
         if self._joined_steps:
-            at, self._joined_start = (self._of_row(y, each) for each in _columns(self._joined_steps))
+            at, self._joined_start = (self._of_row(y, [step[i] for step in self._joined_steps]) for i in range(2))
             self._joined_step = emit.advance(self._first_list, at)
         if self._fewer is not None:
             rows = emit.index(emit.add(y, self.plan.pixel_rows))
@@ -407,13 +405,13 @@ class InputStationaryKernel(WindowKernel):
             self._row_biases = self._biases_from(self._of_row(y, starts))
             self._next_biases = self._biases_from(behind)
 
-    def _start_of(self, zone: Zone) -> tuple[int, int]:
-        """Bytes from the first list to a zone's first entry, and from a window to where the address of inputs is ahead
-        of it."""
+    def _start_of(self, zone: Zone) -> tuple[int, int, int]:
+        """Bytes from the first list to a zone's first entry, from a window to where the address of inputs is then, and
+        ``Passes.start``."""
         number, first = self._lists[1][zone]
         entries = self._lists[0][number]
         at = self._lists_at[number] - self._lists_at[0] + self._schedule.words_of(entries[:first]) * WORD
-        return at, self._reached(entries)[first]
+        return at, self._reached(entries)[first], self._passes.start(self._first_chain(entries[first:]))
 
     def _of_row(self, y: Index, values: Sequence[int]) -> Index:
         """The one of ``values``, one for each zone, that output row ``y`` is in."""
@@ -487,7 +485,8 @@ class InputStationaryKernel(WindowKernel):
             distance = emit.add(emit.sub(window.joined, window.source), self._joined_start)
             emit.store_to(arith.index_cast(emit.i32(), emit.index(distance)), self._joined_step, WORD)
         start = window.joined if self._schedule.kinds[0].joined else window.source
-        self.isa.pass_filters(self._passes, self._list, emit.pointer(self.data, emit.add(start, self._ahead)))
+        data = emit.pointer(self.data, emit.add(start, self._ahead))
+        self.isa.pass_filters(self._passes, self._list, self._start, data)
 
     def _finish_all(self, parameters: ir.Value, biases: ir.Value, output: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Results of the computed filters; returns addresses behind their parameters, and of the next result."""
@@ -554,10 +553,6 @@ def fit_halves(numbers: np.ndarray) -> bool:
 def _outside(inside: tuple[int, int], count: int) -> list[int]:
     """[count] 1 for what is not in the range, 0 for what is."""
     return [int(not inside[0] <= i < inside[1]) for i in range(count)]
-
-
-def _columns(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def _number(value: int) -> ir.Value:

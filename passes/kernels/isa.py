@@ -282,11 +282,12 @@ class Isa:
         """
         return None
 
-    def pass_filters(self, passes: Passes, list: ir.Value, data: ir.Value) -> None:
+    def pass_filters(self, passes: Passes, list: ir.Value, start: ir.Value, data: ir.Value) -> None:
         """Multiplies the inputs of a block of pixels by all filters, as a list of passes says; adds to their sums.
 
         Args:
-            list, data: addresses of the list and of the first pixel's window.
+            list, data: addresses of the first entry, and of the first pixel's inputs ahead of it.
+            start: ``Passes.start`` of the first entry, i32.
         """
         raise NotImplementedError
 

@@ -129,8 +129,12 @@ class Mve(Isa):
         )
         return following, behind
 
-    def pass_filters(self, passes: stationary.Passes, list: ir.Value, data: ir.Value) -> None:
-        moving = [(stationary.LIST, list.type, list), (stationary.DATA, data.type, data)]
+    def pass_filters(self, passes: stationary.Passes, list: ir.Value, start: ir.Value, data: ir.Value) -> None:
+        moving = [
+            (stationary.LIST, list.type, list),
+            (stationary.START, start.type, start),
+            (stationary.DATA, data.type, data),
+        ]
         emit.assembly(passes.assembly(), moving, [*SUMS, *stationary.CHANGED, *VECTORS, "vpr"])
 
     def finish_stored(

@@ -26,8 +26,8 @@ import numpy as np
 
 from dtmm_mlir.passes.kernels.mve_assembly import SUMS, Rounding, load, scaled
 
-LIST, DATA = "r1", "r9"
-"""Addresses that ``Passes`` begins with."""
+LIST, DATA, START = "r1", "r9", "r11"
+"""What ``Passes`` begins with: addresses, and ``Passes.start``."""
 
 PARAMETERS, BIASES, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r6", "r3", "r11", "lr", "r9", "r8", "q7"
 """What ``Finish`` begins with."""
@@ -43,7 +43,7 @@ LANES, WORD = 16, 4
 HEADER = 4
 """Words of the list that each pass has by itself."""
 
-CHANGED = ("r3", "r5", "r11")
+CHANGED = ("r3", "r5")
 """What ``Passes`` writes besides."""
 
 _PLACES, _WEIGHTS, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r3", "r7", "r5", "r11", "r9"
@@ -224,8 +224,14 @@ class Passes:
 
     def leave(self, before: Chain, to: Chain | None) -> int:
         """The list's word of what is no pass: to the loads of ``to``, or to the end."""
-        place = self.at(to) if to else self.bytes
-        return place - self._behind_loads(before)
+        return self._loads(to) - self._behind_loads(before)
+
+    def start(self, to: Chain | None) -> int:
+        """What ``START`` begins with: where the first pass is one of ``to``, or there is none."""
+        return self._loads(to) - (WORD - _JUMP)
+
+    def _loads(self, chain: Chain | None) -> int:
+        return self.at(chain) if chain else self.bytes
 
     def _behind_loads(self, chain: Chain) -> int:
         return self.at(chain) + chain.behind_loads + WORD - _JUMP
@@ -258,29 +264,26 @@ class Passes:
         if not self.kinds:
             return 0
         total = len(self._begin) + 1
-        for number, (kind, each) in enumerate(zip(self.kinds, filters, strict=True)):
+        for kind, each in zip(self.kinds, filters, strict=True):
             total += sum(chain.instructions(count) for chain in kind for count in each)
-            total += len(kind[-1].loads) + 1 if each or not number else 0
+            total += len(kind[-1].loads) + 1 if each else 0
         return total
 
     def assembly(self) -> list[str]:
         """The instructions; labels are numbers. What is in r7 is on the stack meanwhile."""
         lines, label = list(self._begin), 1
         for chain in self.chains:
-            ready = [f"{label}:"] if chain == self.kinds[0][-1] else []
-            lines += [*ready, *chain.assembly(label + 1)]
-            label += chain.unrolled // 2 + 1
+            lines += chain.assembly(label)
+            label += chain.unrolled // 2
         return [*lines, f"pop.w {{{_WITH_INPUT}, {_INPUT}}}"]
 
     @cached_property
     def _begin(self) -> list[str]:
-        """The first pass begins as if one of the last vector had been before."""
+        """The first pass begins as if one of its kind had been before."""
         lines = [f"push.w {{{_WITH_INPUT}, {_INPUT}}}", f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
         for chain in self.chains:
             lines += [f"movw {_FIRST}, #{(1 << chain.stored) - 1}", f"vmsr p0, {_FIRST}"] if chain.masked else []
-        before = self.chains[: self.chains.index(self.kinds[0][-1])]
-        label = 1 + sum(chain.unrolled // 2 + 1 for chain in before)
-        return [*lines, f"b.w {label}f"] if before else lines
+        return [*lines, f"add pc, {START}"]
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,8 @@ class Schedule:
         starts = dict[Zone, tuple[int, int]]()
         for zone in sorted(self.zones, key=lambda zone: -len(of_zones[zone])):
             entries = of_zones[zone]
-            number = next((n for n, each in enumerate(lists) if each[-len(entries) :] == entries), len(lists))
+            ends = (each[len(each) - len(entries) :] == entries for each in lists)
+            number = next((n for n, same in enumerate(ends) if same), len(lists))
             lists += [entries] if number == len(lists) else []
             starts[zone] = number, len(lists[number]) - len(entries)
         return lists, starts
@@ -214,7 +215,7 @@ class Schedule:
         entries = Entries()
         for number, kind in enumerate(self.kinds):
             places = [(number, int(place)) for place in self.places(kind, zone) if counts[kind.joined][place]]
-            entries += (*places, (number, None)) if places or not number else ()
+            entries += (*places, (number, None)) if places else ()
         return entries
 
     def words_of(self, entries: Entries) -> int:

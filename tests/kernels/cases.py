@@ -144,7 +144,7 @@ _INPUT_STATIONARY = [
     Case(geometry(5, 3, 20, 11), 0.5, rescale="wide", clamp=True, seed=67, plan=_stationary(3, 2, 2, joined=4)),
     Case(geometry(7, 4, 32, 9), 0.5, seed=68, plan=_stationary(4, 4, 2, skip_padding=1)),
     Case(geometry(5, 9, 70, 6), 0.5, zero_point=0, seed=69, plan=_stationary(4, 4, 2, joined=6, skip_padding=1)),
-    Case(geometry(3, 3, 64, 30, 1, n=3), 0.5, rescale="single", seed=70, plan=_stationary(3, 3, 2)),
+    Case(geometry(3, 3, 48, 30, 1, n=3), 0.5, rescale="single", seed=70, plan=_stationary(3, 3, 2)),
     Case(geometry(7, 1, 16, 9), 0.5, zero_point=-128, seed=71, plan=_stationary(1, 7, 5, skip_padding=2)),
     Case(geometry(9, 2, 16, 9, 5), 0.3, zero_point=-128, seed=72, plan=_stationary(2, 9, 4, skip_padding=2)),
     Case(geometry(3, 3, 16, 64), 0.02, seed=73, plan=_stationary(3, 3, 2)),

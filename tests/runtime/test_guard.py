@@ -17,7 +17,7 @@ from dtmm_mlir.targets import get_target
 from tests.fuzz.networks import sample
 from tests.fuzz.realize import build_module, realize
 from tests.kernels import cases, convolutions, int8
-from tests.kernels.convolutions import Sample
+from tests.kernels.convolutions import Case, Sample
 from tests.kernels.test_int8 import BATCHES
 
 _ALIGNMENT = 64
@@ -71,6 +71,18 @@ def test_accesses_of_special_kernels(target: str, plugin: Path, tmp_path: Path) 
     artifact = dtmm_mlir.compile(convolutions.build_module(samples), target, out=tmp_path / "out")
     inputs = [sample.x for sample in samples]
     assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
+
+
+FEWER_ROWS = [case for case in cases.OF_TARGET["cortex-m55"] if case.plan and case.geometry.oh % case.plan.pixel_rows]
+
+
+@pytest.mark.parametrize("target", ["cortex-m55"], indirect=True)
+@pytest.mark.parametrize("case", FEWER_ROWS, ids=[str(case.geometry) for case in FEWER_ROWS])
+def test_accesses_of_blocks_with_fewer_rows(case: Case, target: str, plugin: Path, tmp_path: Path) -> None:
+    """The only output of a model is where the kernel writes it, with nothing behind it."""
+    sample = Sample.of(case)
+    artifact = dtmm_mlir.compile(convolutions.build_module([sample]), target, out=tmp_path / "out")
+    assert _violations(artifact.dir, plugin, tmp_path, [sample.x], *_ranges(artifact.dir)) == []
 
 
 Ranges = list[tuple[int, int]]
