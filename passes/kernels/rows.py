@@ -290,7 +290,7 @@ class RowBuffer:
             emit.loop(0, looped, turn, step=_PER_TURN * lanes)
         for i in range(looped, whole, lanes):
             piece(i)
-        if whole != count and distance >= lanes:
+        if whole != count and count - lanes + distance >= whole:
             piece(count - lanes, alignment=self._dtype.itemsize)
             return
         for i in range(whole, count):

@@ -139,6 +139,8 @@ _INPUT_STATIONARY = [
     ),
     # Passes beside each other in a list have weights further apart than an i16 tells.
     Case(geometry(4, 4, 128, 100), 0.9, seed=65, plan=_stationary(4, 2, 2, skip_padding=1)),
+    # Rows of the buffer are so short that moving them by vectors would read what is written already.
+    Case(geometry(6, 3, 1, 6), seed=76, plan=_stationary(3, 1, joined=1)),
     # The last block has fewer output rows.
     Case(geometry(3, 3, 48, 9, n=2), 0.5, zero_point=-128, seed=66, plan=_stationary(3, 3, 2, skip_padding=2)),
     Case(geometry(5, 3, 20, 11), 0.5, rescale="wide", clamp=True, seed=67, plan=_stationary(3, 2, 2, joined=4)),
