@@ -137,7 +137,8 @@ def simpler(network: Network) -> Iterator[Network]:
         yield replace(network, batch=1)
     for at, node in enumerate(network.nodes):
         if node.kind == "conv":
-            for key, value in (("plan", None), ("clamp", None), ("kept", 1.0), ("read", 1.0), ("scale", "double")):
+            simple = {"plan": None, "clamp": None, "kept": 1.0, "read": 1.0, "pruned": [], "scale": "double"}
+            for key, value in simple.items():
                 if node.options.get(key, value) != value:
                     changed = replace(node, options={**node.options, key: value})
                     yield replace(network, nodes=(*network.nodes[:at], changed, *network.nodes[at + 1 :]))

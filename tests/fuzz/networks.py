@@ -168,6 +168,7 @@ def _convolution(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
         **window,
         "kept": draw(st.sampled_from((1.0, 1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.02, 0.0))),
         "read": draw(st.sampled_from((1.0, 1.0, 0.7, 0.3))),
+        "pruned": draw(st.just([]) | _positions(*window["kernel"])),
         "scale": draw(st.sampled_from((*scales, "none") if form == "filterlet" else scales)),
         "clamp": draw(st.sampled_from((None, None, [-128, 127], [-100, 90], [0, 127], [5, 5], [-128, -128]))),
         "large_bias": draw(st.booleans()),
@@ -176,6 +177,15 @@ def _convolution(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
     if form == "filterlet" and draw(st.booleans()):
         options["plan"] = draw(_plan(c, filters, groups, window))
     return options
+
+
+@st.composite
+def _positions(draw: st.DrawFn, kh: int, kw: int) -> list[int]:
+    """Kernel positions that no filter keeps: rows, columns, or any."""
+    rows, columns = (draw(st.lists(st.integers(0, size - 1), unique=True, max_size=size)) for size in (kh, kw))
+    scattered = draw(st.lists(st.integers(0, kh * kw - 1), unique=True, max_size=kh * kw))
+    lines = [p for p in range(kh * kw) if p // kw in rows or p % kw in columns]
+    return draw(st.sampled_from((lines, sorted(scattered))))
 
 
 @st.composite

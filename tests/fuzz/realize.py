@@ -219,6 +219,7 @@ class _Writer:
         o, random = node.options, self._random
         g = replace(geometry(node, x.array.shape[1:]), n=len(x.array))
         mask = random.random((g.f, g.kh, g.kw, 1)) < o["kept"]
+        mask.reshape(g.f, -1)[:, o.get("pruned", [])] = False
         if o.get("read", 1.0) < 1:
             mask = mask & (random.random(g.group_channels) < o["read"])
         weights = (random.integers(-128, 128, (g.f, g.kh, g.kw, g.group_channels)) * mask).astype(np.int8)

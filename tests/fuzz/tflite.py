@@ -162,6 +162,7 @@ class _Writer:
         g = geometry(node, x.shape[1:])  # type: ignore[arg-type]
         weights = self._random.integers(-127, 128, (g.f, g.kh, g.kw, g.group_channels))
         weights[self._random.random((g.f, g.kh, g.kw)) >= node.options["kept"]] = 0
+        weights.reshape(g.f, g.kh * g.kw, -1)[:, node.options.get("pruned", [])] = 0
         if node.options.get("read", 1.0) < 1:
             weights[..., self._random.random(g.group_channels) >= node.options["read"]] = 0
         linear = (g.h, g.w, g.kh, g.kw) == (1, 1, 1, 1) and not any(g.pads) and g.groups == 1

@@ -214,6 +214,24 @@ BATCHES: dict[str, list[Case]] = {
         for i, k in enumerate((1, 2, 3, 5, 7, (1, 3), (3, 1), (5, 2)))
         for c in (3, 18)
     ],
+    # Positions that no filter keeps: the middle column or row, all but these, all but a corner, rows above and below.
+    "positions": [
+        Case(geometry(h, w, c, f, strides=(s, s)), kept, zero_point=-128, seed=i, pruned=pruned)
+        for i, (h, w, c, f, s, kept, pruned) in enumerate(
+            [
+                (4, 4, 16, 20, 1, 0.6, (1, 4, 7)),
+                (4, 4, 40, 12, 1, 1.0, (0, 2, 3, 5, 6, 8)),
+                (8, 8, 20, 9, 1, 0.5, (3, 4, 5)),
+                (8, 8, 16, 12, 1, 0.7, (0, 1, 2, 6, 7, 8)),
+                (8, 8, 32, 6, 2, 1.0, (0, 1, 2, 3, 4, 5, 6, 7)),
+                (3, 3, 36, 12, 1, 0.6, (1, 2, 3, 4, 5, 6, 7, 8)),
+                (3, 5, 24, 16, 1, 0.6, (1, 4, 7)),
+                (6, 9, 48, 8, 1, 0.5, (0, 1, 2, 3, 6)),
+                (2, 2, 64, 8, 1, 0.5, (4,)),
+                (5, 12, 7, 6, 2, 0.8, (2, 5, 8)),
+            ]
+        )
+    ],
     "strides-pads-dilations": [
         Case(geometry(11, 12, c, 6, k, strides=strides, pads=pads, dilations=dilations), 0.5, seed=i)
         for i, (k, strides, pads, dilations) in enumerate(
