@@ -249,11 +249,8 @@ def _pairs(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g = view.geometry
     if view.element_type != "i8" or g.groups > 1 or g.f < 2 or g.kh * g.kw > 255:
         yield "plan names the pairs kernel, which takes i8, one group, two filters and at most 255 positions"
-    if plan.filters > 1 or plan.run_width not in (1, g.kw) or plan.dense or plan.skip_padding:
-        yield (
-            f"plan names the pairs kernel, which takes filters of 1, a run_width of 1 or {g.kw}, and no dense or "
-            "skip_padding"
-        )
+    if plan.filters > 1 or plan.run_width not in (1, g.kw) or plan.dense:
+        yield f"plan names the pairs kernel, which takes filters of 1, a run_width of 1 or {g.kw}, and no dense"
 
 
 def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:

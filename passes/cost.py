@@ -18,7 +18,7 @@ from dtmm_mlir.passes.kernels.filters import PARAMETERS
 from dtmm_mlir.passes.kernels.input_stationary import own_biases, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, WORD, Finish
-from dtmm_mlir.passes.kernels.pairs import Pairs
+from dtmm_mlir.passes.kernels.pairs import Pairs, record_words
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
@@ -90,8 +90,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
           ``tested_run``: runs that may lie in the padding and are skipped there, ``tested_joined``: those of
           joined channels; ``masked_run``: tests whether a block has a run;
         - ``block``: blocks of filters; ``own_block``: those with tables, ``zoned_block``: and that skip
-          padding; ``pair_block``: those of the ``pairs`` kernel; ``pixel_block``: blocks of pixels; ``row``:
-          output rows;
+          padding; ``pair_block``: those of the ``pairs`` kernel, ``pair_row``: kernel rows of those that
+          skip padding; ``pixel_block``: blocks of pixels; ``row``: output rows;
         - ``finished``: blocks whose results ``Isa.finish`` stores; of the others, ``filter``: filters,
           ``results``: requantizations of four pixels, ``results_of_1`` and so on: of fewer.
 
@@ -158,6 +158,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "own_block": 0 if straight else blocks,
         "zoned_block": blocks if zoned else 0,
         "pair_block": 0,
+        "pair_row": 0,
         "block": blocks,
         "finished": blocks if finished else 0,
         "filter": 0 if finished else blocks * filters,
@@ -202,8 +203,8 @@ _FEW_RESULTS = {n: f"results_of_{n}" for n in (1, 2, 3)}
 
 _TABLE_ONLY = (
     "data", "weights", "joined", "far", "far_joined", "mac", "own_run", "crowded_run", "same_run", "joined_run",
-    "tested_run", "tested_joined", "masked_run", "own_block", "zoned_block", "pair_block", "block", "finished",
-    "filter", "results", *_FEW_RESULTS.values(), "pixel_block", "row",
+    "tested_run", "tested_joined", "masked_run", "own_block", "zoned_block", "pair_block", "pair_row", "block",
+    "finished", "filter", "results", *_FEW_RESULTS.values(), "pixel_block", "row",
 )  # fmt: skip
 
 _STATIONARY_ONLY = (
@@ -242,7 +243,7 @@ def unpruned(conv: Convolution) -> Convolution:
 
 def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     """Those of tables of filters two by two, and of single ones."""
-    g, pairs = conv.geometry, Pairs.of(conv.kept, plan.run_width)
+    g, pairs = conv.geometry, Pairs.of(conv.kept, plan.run_width, False)
     rows, both, first, second = pairs.parts.swapaxes(0, 1)
     some = pairs.kept.any(axis=1)
 
@@ -262,6 +263,9 @@ def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "same_run": 0,
         "own_block": all["block"],
         "pair_block": all["block"],
+        "pair_row": all["block"] * g.kh if plan.skip_padding else 0,
+        "tested_run": 0,
+        "zoned_block": 0,
         **_constants(g, constants, all["pixel_block"], isa),
     }
 
@@ -407,7 +411,8 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
         return int(weights + behind + 2 * (np.count_nonzero(counts) + counts.sum()))
     if plan.kernel == "pairs":
-        return int(conv.kept.sum()) * conv.geometry.c + 2 * int(Pairs.of(conv.kept, plan.run_width).counts.sum())
+        pairs = Pairs.of(conv.kept, plan.run_width, False)
+        return int(conv.kept.sum()) * conv.geometry.c + 2 * int(pairs.counts.sum())
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = len(_blocks(conv, plan).runs)
     if plan.kernel == "pixel_lanes":
@@ -418,8 +423,12 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
 
 
 def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
-    """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding, and of
-    biases of each sum."""
+    """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding, of
+    biases of each sum, and of records of kernel rows."""
+    if plan.kernel == "pairs" and plan.skip_padding:
+        pairs = Pairs.of(conv.kept, plan.run_width, True)
+        computed = int(pairs.kept.any(axis=(1, 2, 3)).sum())
+        return computed * conv.geometry.kh * record_words(conv.input_zero_point) * WORD
     if plan.skips_columns:
         words = own_biases(conv.geometry, plan, conv.input_zero_point)
         return len(Schedule.of(conv.geometry, plan).zones) * int(conv.kept.any(axis=(1, 2)).sum()) * words * WORD

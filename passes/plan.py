@@ -192,7 +192,7 @@ def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     if plan.kernel == "input_stationary":
         return _LIST_CODE + list_bytes(conv, plan)
     if plan.kernel == "pairs":
-        return (2 + (plan.run_width > 1)) * _RUN_CODE
+        return (2 + (plan.run_width > 1)) * _RUN_CODE + repeated_bytes(conv, plan, isa)
     repeated = repeated_bytes(conv, plan, isa)
     if plan.kernel != "table" or isa.finishes(plan.pixels, plan.filters) or not isa.finishes(isa.accumulators, 1):
         return repeated
@@ -235,7 +235,7 @@ def _pairs(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
     if not isa.pairs or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255:
         return
     for plan in tables:
-        plain = not (plan.joined or plan.dense or plan.skip_padding or plan.masked)
+        plain = not (plan.joined or plan.dense or plan.masked)
         if plain and plan.filters == 2 and plan.run_width in (1, g.kw):
             yield replace(plan, kernel="pairs", filters=1)
 

@@ -109,8 +109,20 @@ class FilterKernel(WindowKernel):
         elif self._packed:
             table[:, 0, 3] += following[: len(table)] << _UPPER
         tables = [self._in_zone(table, number) for number in range(len(self._zones))] or [table]
+        words = self.filters * PARAMETERS
+        tables = [np.concatenate([each.reshape(len(table), words), self._records], axis=1) for each in tables]
         all = [self._with_constants(each, following[len(table) :]).reshape(-1) for each in tables]
         return self._with_pattern(np.concatenate(all))
+
+    @property
+    def _records(self) -> np.ndarray:
+        """[computed blocks, words] i32: what follows the parameters of each block's filters."""
+        return np.zeros((len(self._blocks), 0), np.int32)
+
+    @property
+    def _block_bytes(self) -> int:
+        """Bytes of the parameters of one block, with what follows them."""
+        return (self.filters * PARAMETERS + self._records.shape[1]) * WORD
 
     @property
     def _run_words(self) -> np.ndarray:
@@ -186,7 +198,7 @@ class FilterKernel(WindowKernel):
 
         def group(i: Index, *cursor: ir.Value) -> list[ir.Value]:
             start = self._at(data, emit.mul(i, self.layout.group_stride))
-            end = emit.advance(cursor[2], blocks * self.filters * PARAMETERS * WORD)
+            end = emit.advance(cursor[2], blocks * self._block_bytes)
 
             def block(end: ir.Value, *cursor: ir.Value) -> tuple[ir.Value, list[ir.Value]]:
                 following = self._filters(Cursor(*cursor), pixels, start, joined)
@@ -211,14 +223,15 @@ class FilterKernel(WindowKernel):
             results = Results(self.filters, self.geometry.f, self._starts_with_bias, self.rescale, clamp, self._packed)
             finished = self.isa.finish(sums, cursor.parameters, cursor.output, results)
             if finished:
-                return Cursor(weights, offsets, *finished)
+                parameters, output = finished
+                return Cursor(weights, offsets, emit.advance(parameters, self._records.shape[1] * WORD), output)
         self._store_results(sums, pixels, cursor.parameters, cursor.output)
         step: Index = 1
         if self.filters > 1 or self._packed:
             following = self._parameter(cursor.parameters, self.filters - 1, 3)
             following = arith.shrsi(following, emit.splat(_UPPER, emit.i32())) if self._packed else following
             step = arith.index_cast(ir.IndexType.get(), following)
-        parameters = emit.advance(cursor.parameters, self.filters * PARAMETERS * WORD)
+        parameters = emit.advance(cursor.parameters, self._block_bytes)
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
 
     @cached_property

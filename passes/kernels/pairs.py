@@ -7,8 +7,12 @@ from functools import cached_property
 
 import numpy as np
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
-from dtmm_mlir.passes.kernels.filters import BYTE, Cursor, Run, Walk, bits
+from dtmm_mlir.passes.kernels import emit
+from dtmm_mlir.passes.kernels.conv import WORD
+from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, Cursor, Run, Walk, bits
 from dtmm_mlir.passes.kernels.table import TableKernel
 
 
@@ -24,25 +28,27 @@ class Pairs:
         starts: [pairs] int: the first filters.
         kept: [pairs, 2, KH, KW] bool: which positions they keep.
         width: KW where rows of the kernel that both keep wholly are runs, else 1.
+        by_rows: whether the rows of the kernel follow each other, each with all its parts, so that some can be skipped.
     """
 
     odd: int
     starts: np.ndarray
     kept: np.ndarray
     width: int
+    by_rows: bool
 
     @staticmethod
-    def of(kept: np.ndarray, width: int) -> Pairs:
+    def of(kept: np.ndarray, width: int, by_rows: bool) -> Pairs:
         """Of [F, KH, KW] bool, F at least 2."""
         filters, odd = len(kept), len(kept) % 2
         starts = np.array([filters - 2] * odd + [*range(0, filters - 1, 2)])
         pairs = kept[np.add.outer(starts, np.arange(2))]
         pairs[:odd, 0] = False
-        return Pairs(odd, starts, pairs, width)
+        return Pairs(odd, starts, pairs, width, by_rows)
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """What the runs of a block are, of each of its parts."""
+        """What the runs are, of each part."""
         return Run((0, 1), self.width), Run((0, 1), 1), Run((0,), 1), Run((1,), 1)
 
     @property
@@ -56,15 +62,18 @@ class Pairs:
 
     @property
     def begins(self) -> np.ndarray:
-        """[pairs, parts, KH * KW] bool: where the runs begin."""
+        """[pairs, groups, parts, KH * KW] bool: where the runs begin; groups are rows of the kernel, or all of it."""
         begins = self.parts.copy()
         begins[:, 0, :, 1:] = False
-        return begins.reshape(*begins.shape[:2], -1)
+        rows = begins.shape[2]
+        row_of_group = np.eye(rows, dtype=bool) if self.by_rows else np.ones((1, rows), bool)
+        grouped = begins[:, None] & row_of_group[None, :, None, :, None]
+        return grouped.reshape(*grouped.shape[:3], -1)
 
     @property
     def counts(self) -> np.ndarray:
-        """[pairs, parts] int: how many runs the parts have."""
-        return self.begins.sum(axis=2)
+        """[pairs, groups, parts] int: how many runs the parts have."""
+        return self.begins.sum(axis=3)
 
     def computed(self, blocks: np.ndarray) -> np.ndarray:
         """The filters of some of the pairs, but for the one that is overwritten."""
@@ -72,7 +81,11 @@ class Pairs:
 
 
 class PairsKernel(TableKernel):
-    """Pair of filters after pair, each a walk over runs of both, then of the first, and of the second."""
+    """Pair of filters after pair, each a walk over runs of both, then of the first, and of the second.
+
+    Where padding is skipped, a pair's parameters are followed by a record for each row of the kernel: the word that
+    tells its runs and, where padding is not zero, what both sums miss without the row.
+    """
 
     @property
     def filters(self) -> int:
@@ -80,7 +93,7 @@ class PairsKernel(TableKernel):
 
     @cached_property
     def _pairs(self) -> Pairs:
-        return Pairs.of(self._kept, self.plan.run_width)
+        return Pairs.of(self._kept, self.plan.run_width, bool(self.plan.skip_padding))
 
     @cached_property
     def _blocks(self) -> np.ndarray:
@@ -96,16 +109,41 @@ class PairsKernel(TableKernel):
         return np.setdiff1d(np.arange(self.geometry.f), self._pairs.computed(self._blocks))
 
     @property
-    def _run_words(self) -> np.ndarray:
-        """[computed blocks] int: a byte for the runs of each part."""
+    def _words_of_groups(self) -> np.ndarray:
+        """[computed blocks, groups] int: a byte for the runs of each part."""
         counts = self._pairs.counts[self._blocks]
-        return counts @ (1 << BYTE * np.arange(counts.shape[1]))
+        return counts @ (1 << BYTE * np.arange(counts.shape[2]))
+
+    @property
+    def _run_words(self) -> np.ndarray:
+        return np.zeros(len(self._blocks), int) if self._pairs.by_rows else self._words_of_groups[:, 0]
+
+    @cached_property
+    def _records(self) -> np.ndarray:
+        if not self._pairs.by_rows:
+            return super()._records
+        g, words = self.geometry, self._words_of_groups[..., None]
+        if self._misses:
+            rows = self._dense.reshape(g.f, g.kh, -1).sum(axis=2, dtype=np.int64)
+            missing = rows[self._filters_of_blocks].transpose(0, 2, 1) * self.conv.input_zero_point
+            words = np.concatenate([words, missing], axis=2)
+        return words.reshape(len(words), g.kh * self._record_words).astype(np.int32)
+
+    @property
+    def _misses(self) -> bool:
+        """Whether rows of padding would add something."""
+        return bool(self.conv.input_zero_point)
+
+    @property
+    def _record_words(self) -> int:
+        return record_words(self.conv.input_zero_point)
 
     @property
     def values(self) -> np.ndarray:
         runs = [
             self._in_order(self._weights(start, run, np.flatnonzero(begins)))
-            for start, parts in zip(self._pairs.starts, self._pairs.begins, strict=True)
+            for start, groups in zip(self._pairs.starts, self._pairs.begins, strict=True)
+            for parts in groups
             for run, begins in zip(self._pairs.runs, parts, strict=True)
         ]
         return np.concatenate([*(run.reshape(-1) for run in runs), np.zeros(self._lanes, self.dtype)])
@@ -117,7 +155,7 @@ class PairsKernel(TableKernel):
 
     @property
     def offsets(self) -> np.ndarray:
-        return self._offsets_of(np.nonzero(self._pairs.begins)[2])
+        return self._offsets_of(np.nonzero(self._pairs.begins)[3])
 
     @property
     def _stored(self) -> int:
@@ -137,12 +175,65 @@ class PairsKernel(TableKernel):
         weights = np.abs(self._dense.astype(np.int64)).sum(axis=(1, 2))
         return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
 
+    def _begin_row(self, y: Index) -> None:
+        super()._begin_row(y)
+        self._top = emit.sub(emit.mul(y, self.geometry.strides[0]), self.geometry.pads[0])
+
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
-        word = self._parameter(cursor.parameters, 0, 3)
         walk: Walk = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
+        if not self._pairs.by_rows:
+            return self._walk_parts(self._parameter(cursor.parameters, 0, 3), walk, data, joined)
+        g = self.geometry
+
+        def row(y: Index, record: ir.Value, weights: ir.Value, offsets: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+            word = emit.load_from(record, emit.i32(), WORD)
+            inside = arith.cmpi(arith.CmpIPredicate.ult, emit.index(y), emit.index(g.h))
+            walk: Walk = weights, offsets, sums
+            followed = emit.either(
+                inside,
+                [value.type for value in (weights, offsets, *sums)],
+                lambda: _values(self._walk_parts(word, walk, data, joined)),
+                lambda: _values(self._skip_parts(word, record, walk, pixels)),
+            )
+            return [emit.advance(record, self._record_words * WORD), *followed]
+
+        records = emit.advance(cursor.parameters, self.filters * PARAMETERS * WORD)
+        end, begin = emit.add(self._top, g.kh * g.dilations[0]), [records, *_values(walk)]
+        _, weights, offsets, *sums = emit.loop(self._top, end, row, begin, step=g.dilations[0], unroll=False)
+        return weights, offsets, sums
+
+    def _walk_parts(self, word: ir.Value, walk: Walk, data: ir.Value, joined: ir.Value) -> Walk:
+        """The runs of each part, as many as the bytes of ``word``."""
         for part, run in enumerate(self._pairs.runs):
-            counts = self._pairs.counts[self._blocks, part]
+            counts = self._pairs.counts[self._blocks, :, part]
             if counts.any():
                 count = bits(word, part * BYTE, BYTE)
                 walk = self._walk(count, bool(counts.all()), walk, data, joined, run)
         return walk
+
+    def _skip_parts(self, word: ir.Value, record: ir.Value, walk: Walk, pixels: int) -> Walk:
+        """Those runs left out, with what is missing of the sums."""
+        weights, offsets, sums = walk
+        counts = [bits(word, part * BYTE, BYTE) for part in range(len(self._pairs.runs))]
+        filterlets = runs = emit.splat(0, emit.i32())
+        for count, run in zip(counts, self._pairs.runs, strict=True):
+            size = emit.splat(len(run.members) * run.width, emit.i32())
+            filterlets, runs = arith.addi(filterlets, arith.muli(count, size)), arith.addi(runs, count)
+        runs, filterlets = (arith.index_cast(ir.IndexType.get(), count) for count in (runs, filterlets))
+        weights = emit.advance(weights, emit.mul(filterlets, self._stored))
+        offsets = emit.advance(offsets, runs, ir.MemRefType(self.offset_table.type).element_type)
+        if not self._misses:
+            return weights, offsets, sums
+        missing = [emit.load_from(emit.advance(record, f * WORD), emit.i32(), WORD) for f in (1, 2)]
+        missing = [value for value in missing for _ in range(pixels)]
+        return weights, offsets, [arith.addi(*each) for each in zip(sums, missing, strict=True)]
+
+
+def record_words(zero_point: int) -> int:
+    """Words of what parameters tell of a row of the kernel that may be skipped."""
+    return 3 if zero_point else 1
+
+
+def _values(walk: Walk) -> list[ir.Value]:
+    weights, offsets, sums = walk
+    return [weights, offsets, *(total for total in sums if total is not None)]

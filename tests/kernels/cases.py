@@ -506,6 +506,27 @@ _PAIRS = [
     ]
 ]
 
+_PAIRS += [
+    Case(
+        geometry(h, w, c, f, k, strides=(s, s), dilations=(d, 1), pads=pads, n=2),
+        kept,
+        rescale=rescale,
+        seed=c,
+        zero_point=zero_point,
+        plan=Plan("pairs", pixels, 1, width, 3, skip_padding=1),
+    )
+    for pixels, h, w, c, f, k, s, d, pads, width, kept, zero_point, rescale in [
+        (4, 4, 4, 16, 7, 3, 1, 1, (1, 1, 1, 1), 3, 0.9, -128, "double"),
+        (2, 4, 4, 13, 6, 3, 1, 1, (1, 1, 1, 1), 1, 0.4, 0, "single"),
+        (4, 8, 9, 21, 9, 3, 2, 1, (0, 1, 0, 1), 3, 0.6, -5, "double"),
+        (3, 7, 5, 20, 8, 5, 1, 1, (2, 2, 2, 2), 1, 0.3, 127, "wide"),
+        (4, 6, 8, 9, 10, 3, 1, 2, (2, 2, 1, 1), 3, 0.7, 64, "double"),
+        (1, 1, 3, 24, 5, 3, 1, 1, (1, 1, 1, 1), 1, 0.5, -128, "none"),  # one row of the kernel is inside
+        (4, 2, 4, 8, 40, 3, 1, 1, (3, 3, 1, 1), 3, 0.03, -128, "double"),  # rows of nothing but padding
+    ]
+]
+"""Padding is skipped, of any zero point."""
+
 OF_TARGET: dict[str, list[Case]] = {
     "cortex-m55": _INPUT_STATIONARY,
     "cortex-m0plus": _THUMB1 + _PAIRS,
