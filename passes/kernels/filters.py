@@ -97,9 +97,9 @@ class FilterKernel(WindowKernel):
     def parameters(self) -> np.ndarray:
         """[blocks, filters of a block, 4] i32: bias, multiplier, shift; the last of a block's first filter is its runs,
         how many or a bit for each there may be, the last of its last filter how far the next block's output is. A
-        filter that is both has that in its upper half where blocks are left out. Behind them the constant filters.
-        Where tables skip padding, all that for each zone of output rows: biases with what is skipped in them, and runs
-        as two bytes: how many are walked, and how many skipped ahead of them."""
+        filter that is both has that in its upper half where blocks are left out. ``_records`` of a block are behind its
+        filters, constant filters behind all. Where tables skip padding, all that for each zone of output rows: biases
+        with what is skipped in them, and runs as two bytes: how many are walked, and how many skipped ahead of them."""
         table = super().parameters.T[self._filters_of_blocks]
         table[:, :, 3] = 0
         table[:, 0, 3] = self._run_words

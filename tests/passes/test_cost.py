@@ -88,7 +88,8 @@ def test_convolutions_of_every_target_take_what_was_predicted(name: str) -> None
 @pytest.mark.parametrize("name", ["riscv32", "cortex-m3"])
 def test_pairs_kernel_takes_what_was_predicted(name: str) -> None:
     skip_without_qemu(name)
-    plans = [Plan("pairs", pixels, 1, width, 4, unrolled=8) for pixels, width in ((2, 1), (4, 1), (4, 3))]
+    kinds = ((2, 1, 0), (4, 1, 0), (4, 3, 0), (2, 1, 1), (4, 3, 1))
+    plans = [Plan("pairs", pixels, 1, width, 4, unrolled=8, skip_padding=skip) for pixels, width, skip in kinds]
     shapes = [(24, 0.2), (40, 0.5), (33, 0.9)]
     check([Case(geometry(8, 8, c, 9), kept, plan=plan) for plan in plans for c, kept in shapes], name)
 
