@@ -199,13 +199,15 @@ class Schedule:
     def lists(self, counts: list[np.ndarray]) -> tuple[list[Entries], dict[Zone, tuple[int, int]]]:
         """The lists of passes, and for each zone which of them is its own, and from which entry on.
 
-        A zone whose passes are the last ones of another's list has no list by itself. ``counts`` as of ``filters``.
+        A zone whose passes are the last ones of another's list has no list by itself, but where they begin with joined
+        channels and others' are read, too. ``counts`` as of ``filters``.
         """
         of_zones, lists = {zone: self._entries(zone, counts) for zone in self.zones}, list[Entries]()
         starts = dict[Zone, tuple[int, int]]()
         for zone in sorted(self.zones, key=lambda zone: -len(of_zones[zone])):
             entries = of_zones[zone]
-            ends = (each[len(each) - len(entries) :] == entries for each in lists)
+            shares = not entries or self.kinds[entries[0][0]].joined == self.kinds[0].joined
+            ends = (shares and each[len(each) - len(entries) :] == entries for each in lists)
             number = next((n for n, same in enumerate(ends) if same), len(lists))
             lists += [entries] if number == len(lists) else []
             starts[zone] = number, len(lists[number]) - len(entries)

@@ -137,6 +137,14 @@ _INPUT_STATIONARY = [
         seed=64,
         plan=_stationary(8, 2, joined=4, skip_padding=2),
     ),
+    # Nothing but joined channels is read, of fewer rows above.
+    Case(
+        geometry(5, 2, 20, 8, (3, 4), pads=(1, 1, 0, 3)),
+        pruned=(0, 1, 4, 5, 8, 9),
+        zero_point=-128,
+        seed=77,
+        plan=_stationary(2, 3, joined=4, skip_padding=2),
+    ),
     # Passes beside each other in a list have weights further apart than an i16 tells.
     Case(geometry(4, 4, 128, 100), 0.9, seed=65, plan=_stationary(4, 2, 2, skip_padding=1)),
     # Rows of the buffer are so short that moving them by vectors would read what is written already.
