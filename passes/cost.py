@@ -23,7 +23,7 @@ from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
-from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, counts_of, stored_sums
+from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, computed_filters, counts_of, stored_sums
 from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
@@ -294,7 +294,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g, schedule, filters = conv.geometry, Schedule.of(conv.geometry, plan), counts_of(conv.kept)
-    computed = int(conv.kept.any(axis=(1, 2)).sum())
+    computed = computed_filters(g, plan, conv.kept)
     per_row = -(-g.ow // plan.pixels)
     apart = own_biases(g, plan, conv.input_zero_point)
     even = g.f % 2 == 0
@@ -431,7 +431,8 @@ def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         return computed * conv.geometry.kh * record_words(conv.input_zero_point) * WORD
     if plan.skips_columns:
         words = own_biases(conv.geometry, plan, conv.input_zero_point)
-        return len(Schedule.of(conv.geometry, plan).zones) * int(conv.kept.any(axis=(1, 2)).sum()) * words * WORD
+        computed = computed_filters(conv.geometry, plan, conv.kept)
+        return len(Schedule.of(conv.geometry, plan).zones) * computed * words * WORD
     if not is_zoned(conv, plan, isa):
         return 0
     return (len(conv.geometry.row_zones) - 1) * conv.geometry.f * PARAMETERS * WORD

@@ -22,7 +22,7 @@ from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Chain, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
-from dtmm_mlir.passes.kernels.stationary_schedule import Entries, Schedule, Zone, stored_sums
+from dtmm_mlir.passes.kernels.stationary_schedule import Entries, Schedule, Zone, stored_sums, stores_constants
 
 PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
@@ -41,6 +41,11 @@ class InputStationaryKernel(WindowKernel):
     @property
     def row_type(self) -> ir.Type:
         return ir.Type.parse(self.element)
+
+    @property
+    def _drops_constants(self) -> bool:
+        constants = self.geometry.f - np.count_nonzero(self.conv.counts)
+        return super()._drops_constants and stores_constants(self.geometry, self.plan, constants)
 
     @cached_property
     def _pixels(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD
-from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Finish, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
 
@@ -266,3 +266,24 @@ class Schedule:
 def counts_of(kept: np.ndarray) -> list[np.ndarray]:
     """What ``Schedule.filters`` takes, of [F, KH, KW] bool."""
     return [kept.sum(axis=0).reshape(-1), np.asarray(kept.any(axis=2)).sum(axis=0)]
+
+
+_CONSTANT, _CONSTANTS = 6, 8
+"""Instructions that store a constant filter's results of a block of pixels, and those once for all."""
+
+
+def stores_constants(g: Geometry, plan: Plan, constants: int) -> bool:
+    """Whether results of so many filters without weights are stored as constants; a few are computed from their biases
+    as those of the others, which then lie beside each other."""
+    pixels = min(plan.pixels, g.ow) * plan.pixel_rows
+    apart, together = (
+        Finish(filters, pixels, "double", 1, adjacent=all, even=g.f % 2 == 0).instructions()
+        for filters, all in ((g.f - constants, False), (g.f, True))
+    )
+    return apart + constants * _CONSTANT + _CONSTANTS < together
+
+
+def computed_filters(g: Geometry, plan: Plan, kept: np.ndarray) -> int:
+    """How many filters are computed, of [F, KH, KW] bool."""
+    some = int(kept.any(axis=(1, 2)).sum())
+    return some if stores_constants(g, plan, g.f - some) else g.f
