@@ -33,7 +33,8 @@ class Kind:
 
     Attributes:
         joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
-        rows: first and last but one of a block's output rows that they are for; the others' inputs are padding.
+        rows: first and last but one of a block's output rows that they are for; the others' inputs are padding, or the
+            block ends below the output.
         columns: how many of a block's columns they are for, from the first one whose inputs are no padding.
         vectors: first and last but one along the channels. The last of joined channels is by itself where it is masked.
     """
