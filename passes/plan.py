@@ -56,9 +56,8 @@ _PLANE_BYTES = 1 << 20
 _LANES_SUMS = 16
 """Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
 
-_STRAIGHT: Mapping[str, int] = {"speed": 2000, "balanced": 1000, "size": 90}
-_STRAIGHT_TURNS = 300
-"""Instructions, about, of straight-line code; in ``balanced`` the latter where ``Isa.turns_are_cheap``."""
+_STRAIGHT: Mapping[str, int] = {"speed": 2000, "size": 90}
+"""Instructions, about, of straight-line code; in ``balanced`` ``Isa.straight``."""
 
 _STRAIGHT_POSITIONS: Mapping[str, int] = {"speed": 64, "balanced": 50, "size": 9}
 """Kernel positions of a depthwise convolution that are straight-line code."""
@@ -208,7 +207,7 @@ def _may_skip(conv: Convolution, isa: Isa) -> bool:
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
     """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
-    straight = _STRAIGHT_TURNS if optimize == "balanced" and isa.turns_are_cheap else _STRAIGHT[optimize]
+    straight = _STRAIGHT.get(optimize, isa.straight)
     plans = []
     for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
         if pixels * filters > isa.accumulators:
@@ -216,6 +215,8 @@ def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize
         per_weights = costs["weights"] + pixels * (costs["mac"] + costs["data"] / 2)
         unrolled = max(1, int(straight / per_weights))
         for width in range(1, g.kw + 1):
+            if optimize == "balanced" and conv.element_type == "i8" and filters * width * per_weights > straight:
+                continue  # not even one vector of each weight
             for joined in _joinable(conv, width, lanes):
                 whole = g.groups * -(-(g.group_channels - joined) // lanes) * lanes
                 rows = _rows(g, (whole + joined) * isa.row_bytes(conv.element_type))

@@ -25,6 +25,7 @@ class Dsp(Scalar):
     """
 
     accumulators = len(SUMS)
+    straight = 400
     channel_core = THUMB2
     channel_positions = 64
 

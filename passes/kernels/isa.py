@@ -130,8 +130,9 @@ class Isa:
     """Kernel positions that ``multiply_channel`` takes at most; 0 where there is none."""
     pixel_lanes = False
     """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
-    turns_are_cheap = False
-    """Whether straight-line code gains little over turns of a loop."""
+    straight = 1000
+    """Instructions, about, of straight-line code in ``balanced`` plans; few where that gains little over turns of a loop,
+    or takes many bytes."""
     short_of_flash = False
     """Whether bytes count: a microcontroller's."""
     byte_reach: int | None = None

@@ -12,7 +12,7 @@ class RiscV(Scalar):
 
     core = RISCV
     accumulators = len(RISCV.sums)
-    turns_are_cheap = True
+    straight = 300
 
     def begin(self) -> None:
         emit.only_on_riscv()

@@ -17,6 +17,7 @@ class Thumb1(Scalar):
     """Eight registers that multiply, and no load that extends a sign and has an offset: row buffers hold i32."""
 
     accumulators = len(SUMS)
+    straight = 450
     channel_positions = 32
 
     def begin(self) -> None:

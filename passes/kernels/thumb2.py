@@ -13,7 +13,7 @@ class Thumb2(Scalar):
     core = channel_core = THUMB2
     channel_positions = 64
     accumulators = len(THUMB2.sums)
-    turns_are_cheap = True
+    straight = 300
 
     def begin(self) -> None:
         emit.only_on_arm()
