@@ -131,8 +131,8 @@ class Isa:
     pixel_lanes = False
     """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
     straight = 1000
-    """Instructions, about, of straight-line code in ``balanced`` plans; few where that gains little over turns of a loop,
-    or takes many bytes."""
+    """Instructions, about, of straight-line code in ``balanced`` plans; few where that gains little over turns of a
+    loop, or takes many bytes."""
     short_of_flash = False
     """Whether bytes count: a microcontroller's."""
     byte_reach: int | None = None
