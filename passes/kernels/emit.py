@@ -217,13 +217,9 @@ def store_once(value: ir.Value, buffer: ir.Value, at: Index, alignment: int) -> 
     llvm.StoreOp(value, pointer(buffer, at), alignment=alignment, volatile_=True)
 
 
-def store_to(value: ir.Value, address: ir.Value, alignment: int = 1, volatile: bool = False) -> None:
-    """Stores ``value`` at ``address``, which is a multiple of ``alignment`` bytes.
-
-    Args:
-        volatile: keep it one store, see ``store_once``.
-    """
-    llvm.StoreOp(value, address, alignment=alignment, volatile_=volatile)
+def store_to(value: ir.Value, address: ir.Value, alignment: int = 1) -> None:
+    """Stores ``value`` at ``address``, which is a multiple of ``alignment`` bytes."""
+    llvm.StoreOp(value, address, alignment=alignment)
 
 
 def constant_vector(values: np.ndarray) -> ir.Value:

@@ -289,8 +289,8 @@ class FilterKernel(WindowKernel):
             words = (self.parameters.size - self._pattern_words) // len(self._zones)
             start = emit.index(number * words)
             self._zone_start = arith.select(reached, start, emit.index(self._zone_start))
-        top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
-        rows = {ky: emit.index(emit.add(top, ky * g.dilations[0])) for ky in sorted(self._skipped_rows)}
+        self._top = emit.sub(emit.mul(y, g.strides[0]), g.pads[0])
+        rows = {ky: emit.index(emit.add(self._top, ky * g.dilations[0])) for ky in sorted(self._skipped_rows)}
         self._inside = {ky: arith.cmpi(arith.CmpIPredicate.ult, row, emit.index(g.h)) for ky, row in rows.items()}
 
     @property

@@ -399,7 +399,7 @@ class InputStationaryKernel(WindowKernel):
         if self._joined_steps:
             at, self._joined_start = (self._of_row(y, [step[i] for step in self._joined_steps]) for i in range(2))
             self._joined_step = emit.advance(self._first_list, at)
-        if self._fewer is not None:
+        if self._fewer:
             rows = emit.index(emit.add(y, self.plan.pixel_rows))
             self._ends = arith.cmpi(arith.CmpIPredicate.sgt, rows, emit.index(self.geometry.oh))
         if self._own_biases:
@@ -474,9 +474,9 @@ class InputStationaryKernel(WindowKernel):
         self._of_block(lambda places: self._store_constants(places, parameters, output))
 
     @property
-    def _fewer(self) -> int | None:
-        """Pixels of a block that ends below the output; None if there is no such block."""
-        return self.geometry.oh % self.plan.pixel_rows * self._schedule.pixels or None
+    def _fewer(self) -> int:
+        """Pixels of a block that ends below the output; 0 if there is no such block."""
+        return self.geometry.oh % self.plan.pixel_rows * self._schedule.pixels
 
     def _of_block(self, store: Callable[[Sequence[int]], None]) -> None:
         """Stores results of the pixels that a block has, given where they are."""

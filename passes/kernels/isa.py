@@ -53,8 +53,8 @@ class Stored:
             none, and biases are the first of the parameters.
         missing_shift: bits by which the table's i16, one for each sum, are shifted before biases are added; None for
             biases.
-        fewer: how many of ``places`` have a result in blocks that end below the output, the first ones; None if there
-            are no such blocks.
+        fewer: how many of ``places`` have a result in blocks that end below the output, the first ones; 0 if there are
+            no such blocks.
         rescale: to i8.
         clamp: (min, max) within i8.
     """
@@ -64,7 +64,7 @@ class Stored:
     all: bool
     apart: int
     missing_shift: int | None
-    fewer: int | None
+    fewer: int
     rescale: Rescale
     clamp: Clamp
 

@@ -152,12 +152,12 @@ class Mve(Isa):
         rectified = rescale.rounding == "double" and is_rectified(rescale, clamp)
         rounding = "rectified" if rectified else rescale.rounding
         zero_point, even = rescale.output_zero_point, not any(place % 2 for place in what.places)
-        pixels, partial = len(what.places), what.fewer is not None
+        pixels, partial = len(what.places), ends is not None
         how = stationary.Finish(
             what.filters, pixels, rounding, zero_point, what.all, even, what.apart, what.missing_shift, partial
         )
         mask = emit.splat(how.mask(pixels), emit.i32())
-        if what.fewer is not None and ends is not None:
+        if ends is not None:
             mask = arith.select(ends, emit.splat(how.mask(what.fewer), emit.i32()), mask)
         places = _halves([what.places[pixel] for pixel in how.pixel_of_lane])
         moving = [

@@ -123,16 +123,11 @@ class PairsKernel(TableKernel):
         if not self._pairs.by_rows:
             return super()._records
         g, words = self.geometry, self._words_of_groups[..., None]
-        if self._misses:
+        if self._missing_bytes:
             rows = self._dense.reshape(g.f, g.kh, -1).sum(axis=2, dtype=np.int64)
             missing = rows[self._filters_of_blocks].transpose(0, 2, 1) * self.conv.input_zero_point
             words = np.concatenate([words, missing], axis=2)
         return words.reshape(len(words), g.kh * self._record_words).astype(np.int32)
-
-    @property
-    def _misses(self) -> bool:
-        """Whether rows of padding would add something."""
-        return bool(self.conv.input_zero_point)
 
     @property
     def _record_words(self) -> int:
@@ -174,10 +169,6 @@ class PairsKernel(TableKernel):
     def _bounded(self) -> bool:
         weights = np.abs(self._dense.astype(np.int64)).sum(axis=(1, 2))
         return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
-
-    def _begin_row(self, y: Index) -> None:
-        super()._begin_row(y)
-        self._top = emit.sub(emit.mul(y, self.geometry.strides[0]), self.geometry.pads[0])
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         walk: Walk = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
@@ -222,7 +213,7 @@ class PairsKernel(TableKernel):
         runs, filterlets = (arith.index_cast(ir.IndexType.get(), count) for count in (runs, filterlets))
         weights = emit.advance(weights, emit.mul(filterlets, self._stored))
         offsets = emit.advance(offsets, runs, ir.MemRefType(self.offset_table.type).element_type)
-        if not self._misses:
+        if not self._missing_bytes:
             return weights, offsets, sums
         missing = [emit.load_from(emit.advance(record, f * WORD), emit.i32(), WORD) for f in (1, 2)]
         missing = [value for value in missing for _ in range(pixels)]

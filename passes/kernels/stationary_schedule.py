@@ -182,15 +182,13 @@ class Schedule:
         """The first column of a block that passes at ``place`` are for."""
         return 0 if joined else self.columns[place % self.geometry.kw][0]
 
-    def offset_at(self, joined: bool, place: int) -> int:
-        """Bytes from a window to the inputs at ``place`` of the first row of a block, and its first column there."""
-        columns = self.first_column(joined, place) * self.layout.strides[1] * self.layout.pixel
-        return self.layout.offset(place * self.geometry.kw if joined else place) + columns
-
     def offset(self, kind: Kind, place: int) -> int:
         """Bytes from a window to the inputs of a kind's first pass at ``place``."""
-        rows = kind.rows[0] * self.layout.strides[0] * self.layout.row
-        return self.offset_at(kind.joined, place) + rows + kind.vectors[0] * LANES
+        down, right = self.layout.strides
+        rows = kind.rows[0] * down * self.layout.row
+        columns = self.first_column(kind.joined, place) * right * self.layout.pixel
+        position = place * self.geometry.kw if kind.joined else place
+        return self.layout.offset(position) + rows + columns + kind.vectors[0] * LANES
 
     def blocks_of(self, zone: Zone) -> int:
         """How many blocks of output rows a zone has."""
