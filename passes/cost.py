@@ -320,7 +320,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "begun": computed,
         "stationary_block": blocks,
         **_constants(g, g.f - computed, blocks, isa),
-        **_row_buffer(conv, plan, isa, schedule.layout.group_stride, slack=0),
+        **_copies(schedule.layout, isa.lanes(conv.element_type), isa.move_lanes(conv.weights.itemsize)),
     }
 
 

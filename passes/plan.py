@@ -70,7 +70,7 @@ _WORTH, _GAIN = 0.9, 0.95
 these more than this of the unpruned convolution's."""
 
 _REPEATED = 1 / 6
-"""Share of the bytes of a layer's weights that parameters which are stored again, and code for columns, may take."""
+"""Share of the bytes of unpruned weights that parameters which are stored again, and code for columns, may take."""
 
 _RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 100, 300
 """Bytes of code that store a result, that write lists of passes, and that multiply one more kind of runs."""
@@ -167,13 +167,12 @@ def choose(
 
 def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether parameters may be stored again for each zone of output rows, and columns take code: both are few bytes
-    beside the weights, and weights and parameters no more than the unpruned weights."""
+    beside the unpruned weights, and weights and parameters no more than these."""
     repeated, code = repeated_bytes(conv, plan, isa), _columns_code(conv, plan)
     if not repeated + code:
         return True
-    stored = stored_bytes(conv, plan, isa)
-    within = not repeated or repeated <= conv.weights.nbytes - stored
-    return within and repeated + code <= stored * _REPEATED
+    within = not repeated or repeated <= conv.weights.nbytes - stored_bytes(conv, plan, isa)
+    return within and repeated + code <= conv.weights.nbytes * _REPEATED
 
 
 def _columns_code(conv: Convolution, plan: Plan) -> int:

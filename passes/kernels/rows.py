@@ -55,15 +55,18 @@ class RowLayout:
     direct: bool = False
 
     @staticmethod
-    def plan(geometry: Geometry, group_stride: int, joined: int, rows: int, slack: int, same: bool) -> RowLayout:
+    def plan(
+        geometry: Geometry, group_stride: int, joined: int, rows: int, slack: int, same: bool, pads: bool = True
+    ) -> RowLayout:
         """The layout for ``rows`` output rows per refill, or the input's own where that serves.
 
         Args:
             same: whether the buffer's elements are of the input's type.
+            pads: whether padding is read, where there is any.
         """
         g = geometry
         one_part = g.group_channels in (group_stride, joined)
-        if same and one_part and not any(g.pads) and not slack:
+        if same and one_part and not (pads and any(g.pads)) and not slack:
             return RowLayout(g, group_stride, joined, g.w, g.oh, 0, direct=True)
         return RowLayout(g, group_stride, joined, row_pixels(g), min(rows, g.oh), slack, sampling(g))
 
@@ -161,7 +164,9 @@ class RowBuffer:
         layout, g = self.layout, self.layout.geometry
         step = layout.strides[0] * layout.row
         if layout.direct:
-            emit.loop(0, g.oh, lambda y: body(y, emit.add(image, emit.mul(y, step))), step=together, unroll=False)
+            outside = g.pads[0] * layout.row + g.pads[2] * g.c  # from the first window to the input
+            first = emit.sub(image, outside) if outside else image
+            emit.loop(0, g.oh, lambda y: body(y, emit.add(first, emit.mul(y, step))), step=together, unroll=False)
             return
         self._write_padding(0, layout.span)
         if layout.slack:

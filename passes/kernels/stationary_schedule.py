@@ -24,7 +24,8 @@ def stored_sums(pixels: int) -> int:
 def row_layout(g: Geometry, plan: Plan) -> RowLayout:
     """Channels in whole vectors, but for the joined ones."""
     whole = -(-(g.c - plan.joined) // LANES)
-    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True)
+    pads = not plan.skip_padding and any(g.pads[:2]) or not plan.skips_columns and any(g.pads[2:])
+    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True, pads=pads)
 
 
 @dataclass(frozen=True)
