@@ -23,7 +23,7 @@ from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
-from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, computed_filters, counts_of, stored_sums
+from dtmm_mlir.passes.kernels.stationary_schedule import Counts, Schedule, computed_filters, stored_sums
 from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
@@ -293,7 +293,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
 
 
 def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    g, schedule, filters = conv.geometry, Schedule.of(conv.geometry, plan), counts_of(conv.kept)
+    g, schedule, filters = conv.geometry, Schedule.of(conv.geometry, plan), Counts.of(conv.kept)
     computed = computed_filters(g, plan, conv.kept)
     per_row = -(-g.ow // plan.pixels)
     apart = own_biases(g, plan, conv.input_zero_point)
@@ -315,7 +315,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
         "list": len(lists),
         "listed": schedule.listed_words(filters) // HEADER,
-        "place": sum(map(len, schedule.filters(None, filters))),
+        "place": sum(map(len, schedule.addresses(filters))),
         "addressed": schedule.addressed_words(filters),
         "begun": computed,
         "stationary_block": blocks,
@@ -341,14 +341,14 @@ def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
     schedule = Schedule.of(conv.geometry, plan)
     sums = conv.geometry.f * stored_sums(schedule.pixels * plan.pixel_rows)
-    return sums + schedule.memory_words(counts_of(conv.kept)) * WORD
+    return sums + schedule.memory_words(Counts.of(conv.kept)) * WORD
 
 
 def list_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes of the ``input_stationary`` kernel's lists of passes, and about those of code that writes its addresses of
     sums."""
-    schedule, filters = Schedule.of(conv.geometry, plan), counts_of(conv.kept)
-    shared = len(list(schedule.sharing(schedule.kept_places(filters))))
+    schedule, filters = Schedule.of(conv.geometry, plan), Counts.of(conv.kept)
+    shared = len(list(schedule.sharing(filters)))
     return schedule.listed_words(filters) * 2 + shared * _ADDRESSES_CODE
 
 
@@ -404,12 +404,13 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of any kernel but ``depthwise``."""
     if plan.kernel == "input_stationary":
-        alone, together = counts_of(conv.kept)
-        some, joined = plan.joined < conv.geometry.c, plan.joined > 0
-        counts = np.concatenate([alone if some else [], together if joined else []]).astype(int)
-        weights = alone.sum() * (conv.geometry.c - plan.joined) + together.sum() * conv.geometry.kw * plan.joined
+        schedule, filters = Schedule.of(conv.geometry, plan), Counts.of(conv.kept)
+        weights = sum(
+            int(filters.at(joined)[places].sum()) * sum(schedule.stored(joined))
+            for joined, places in enumerate(schedule.kept_places(filters))
+        )
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
-        return int(weights + behind + 2 * (np.count_nonzero(counts) + counts.sum()))
+        return weights + behind + 2 * schedule.offset_halves(filters)
     if plan.kernel == "pairs":
         pairs = Pairs.of(conv.kept, plan.run_width, False)
         return int(conv.kept.sum()) * conv.geometry.c + 2 * int(pairs.counts.sum())

@@ -22,7 +22,7 @@ from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Chain, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
-from dtmm_mlir.passes.kernels.stationary_schedule import Entries, Schedule, Zone, stored_sums, stores_constants
+from dtmm_mlir.passes.kernels.stationary_schedule import Counts, Entries, Schedule, Zone, stored_sums, stores_constants
 
 PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
@@ -61,17 +61,17 @@ class InputStationaryKernel(WindowKernel):
     def _passes(self) -> Passes:
         return self._schedule.passes
 
-    @cached_property
-    def _takes_part(self) -> tuple[np.ndarray, np.ndarray]:
-        """[F, KH * KW] and [F, KH] bool: which filters take part at a position, and at any of a row."""
-        return self._kept.reshape(self.geometry.f, -1), np.asarray(self._kept.any(axis=2))
+    def _taking_part(self, joined: bool, place: int) -> np.ndarray:
+        """Numbers of the filters that take part at a position, or at any of a row."""
+        kept = self._kept.any(axis=2) if joined else self._kept.reshape(self.geometry.f, -1)
+        return np.flatnonzero(kept[:, place])
 
     @cached_property
-    def _counts(self) -> list[np.ndarray]:
-        return [kept.sum(axis=0) for kept in self._takes_part]
+    def _counts(self) -> Counts:
+        return Counts.of(self._kept)
 
     @cached_property
-    def _places(self) -> list[list[int]]:
+    def _places(self) -> tuple[list[int], list[int]]:
         """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
         return self._schedule.kept_places(self._counts)
 
@@ -92,7 +92,7 @@ class InputStationaryKernel(WindowKernel):
     def _weights(self, joined: bool, place: int) -> np.ndarray:
         """[filters, channels] of those that take part at a position or row, filled up to whole vectors."""
         channels, width = self.geometry.c - self.plan.joined, self.geometry.kw
-        filters = np.flatnonzero(self._takes_part[joined][:, place])
+        filters = self._taking_part(joined, place)
         if joined:
             rows = self._dense[filters, place * width : (place + 1) * width, channels:].reshape(len(filters), -1)
         else:
@@ -102,30 +102,38 @@ class InputStationaryKernel(WindowKernel):
     @property
     def offsets(self) -> np.ndarray:
         """i16, or i32 where they do not fit: of each position, and of each row of joined channels, how many filters
-        take part, and where their sums are, in bytes."""
+        take part, and where their sums are, in bytes; but for those that share them with one before."""
         table = list[int]()
-        for joined in (False, True):
-            for place in self._places[joined]:
-                filters = np.flatnonzero(self._takes_part[joined][:, place])
-                sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
-                sums += self._schedule.first_column(joined, place) * WORD
-                table += [len(filters), *sums.tolist()]
-                first = len(table) - len(filters)
+        for joined, place in self._addressed:
+            filters = self._taking_part(joined, place)
+            sums = np.searchsorted(self._blocks, filters) * stored_sums(self._pixels)
+            sums += self._schedule.first_column(joined, place) * WORD
+            table += [len(filters), *sums.tolist()]
+            first = len(table) - len(filters)
         table += [0] * max(0, first + self.plan.unrolled - len(table)) if table else []  # read with the last round
         numbers = np.array(table, np.int32)
         return numbers.astype(np.int16) if not numbers.size or fit_halves(numbers) else numbers
 
-    def _before(self, joined: bool, place: int) -> tuple[int, int]:
-        """Entries of ``offsets`` and bytes of ``values`` before those of a position or row."""
-        entries = weights = 0
-        for each in (False, True):
-            for other in self._places[each]:
-                if (each, other) == (joined, place):
-                    return entries, weights
-                count = int(self._counts[each][other])
-                entries += 1 + count
-                weights += count * sum(self._schedule.stored(each))
-        raise AssertionError
+    @cached_property
+    def _addressed(self) -> list[tuple[bool, int]]:
+        """The positions, and rows, of ``offsets``."""
+        shared = ((joined, self._schedule.addressed(joined, self._counts)) for joined in (False, True))
+        return [(joined, place) for joined, first in shared for place in dict.fromkeys(first.values())]
+
+    def _offsets_before(self, joined: bool, place: int) -> int:
+        """Entries of ``offsets`` before those of a position or row."""
+        before = self._addressed[: self._addressed.index((joined, place))]
+        return sum(1 + int(self._counts.at(each)[other]) for each, other in before)
+
+    @cached_property
+    def _weights_before(self) -> dict[tuple[bool, int], int]:
+        """Bytes of ``values`` before those of each position and row."""
+        before, end = dict[tuple[bool, int], int](), 0
+        for joined in (False, True):
+            for place in self._places[joined]:
+                before[joined, place] = end
+                end += int(self._counts.at(joined)[place]) * sum(self._schedule.stored(joined))
+        return before
 
     @property
     def parameters(self) -> np.ndarray:
@@ -155,9 +163,10 @@ class InputStationaryKernel(WindowKernel):
             if place is None:
                 yield rounds, weights, -chains[-1].moved, passes.leave(chains[-1], self._first_chain(entries[i + 1 :]))
                 continue
-            count, stored = int(self._counts[kind.joined][place]), schedule.stored(kind.joined)
-            rounds = self._rounds_at(k, place) - self._lists_at[0]
-            first = self._before(kind.joined, place)[1]
+            count, stored = int(self._counts.at(kind.joined)[place]), schedule.stored(kind.joined)
+            first_with = schedule.addressed(kind.joined, self._counts)[place]
+            rounds = self._rounds_at(k, first_with) - self._lists_at[0]
+            first = self._weights_before[kind.joined, place]
             for v, chain in enumerate(chains):
                 weights = first + count * sum(stored[: kind.vectors[0] + v])
                 step = LANES - chains[0].moved if v else schedule.offset(kind, place) - at
@@ -258,13 +267,13 @@ class InputStationaryKernel(WindowKernel):
         return (begin + np.cumsum([0, *(WORD * self._schedule.words_of(each) for each in self._lists[0])])).tolist()
 
     def _rounds_at(self, kind: int, place: int) -> int:
-        """Bytes to the addresses of the sums of the filters that take part at ``place`` of ``kind``."""
-        filters = self._schedule.filters(None, self._counts)
-        words = sum(self._passes.round_words(k, filters[k]) + self.plan.unrolled for k in range(kind))
-        which = self._schedule.kinds[kind]
-        places = self._schedule.places(which).tolist()
-        counts = [int(self._counts[which.joined][p]) for p in places[: places.index(place)]]
-        return self._lists_at[-1] + (words + self._passes.round_words(kind, counts)) * WORD
+        """Bytes to the addresses of the sums of the filters that take part at ``place``, as ``kind`` takes them."""
+        schedule = self._schedule
+        addresses = schedule.addresses(self._counts)
+        words = sum(self._passes.round_words(k, addresses[k]) + self.plan.unrolled for k in range(kind))
+        before = schedule.addressed_by(schedule.kinds[kind], self._counts).index(place)
+        words += self._passes.round_words(kind, addresses[kind][:before])
+        return self._lists_at[-1] + words * WORD
 
     # What is written ahead of the loops.
 
@@ -276,7 +285,7 @@ class InputStationaryKernel(WindowKernel):
         self._store_biases(self._biases_from(0) if self._own_biases else emit.pointer(self.parameter_table))
         if not self._has_passes:
             return
-        for kinds, places in self._schedule.sharing(self._places):
+        for kinds, places in self._schedule.sharing(self._counts):
             self._write_rounds(kinds, places)
         self._write_lists()
 
@@ -319,7 +328,7 @@ class InputStationaryKernel(WindowKernel):
 
     def _entries(self, joined: bool, place: int) -> ir.Value:
         """The address of a position's or row's entries in ``offsets``."""
-        return emit.pointer(self.offset_table, self._before(joined, place)[0])
+        return emit.pointer(self.offset_table, self._offsets_before(joined, place))
 
     def _read(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         """An entry of ``offsets`` as i32, and the address of the next."""
@@ -337,7 +346,7 @@ class InputStationaryKernel(WindowKernel):
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
         rows = [emit.advance(self._sums, kind.rows[0] * self._schedule.pixels * WORD) for kind in kinds]
         begins = [emit.broadcast(llvm.PtrToIntOp(emit.i32(), sums).result, wide) for sums in rows]
-        most = max(int(self._counts[joined][place]) for place in places)
+        most = int(self._counts.at(joined)[places].max())
 
         def copy(at: int, source: ir.Value, targets: Sequence[ir.Value]) -> None:
             value = emit.load_from(emit.advance(source, at, entry), narrow, entry.width // 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -44,6 +44,31 @@ class Kind:
     rows: tuple[int, int]
     columns: int
     vectors: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many filters take part in passes.
+
+    Attributes:
+        positions: [KH * KW] those that keep a kernel position.
+        rows: [KH] those that keep any of a kernel row.
+        all: those that keep any.
+    """
+
+    positions: np.ndarray
+    rows: np.ndarray
+    all: int
+
+    @staticmethod
+    def of(kept: np.ndarray) -> Counts:
+        """``kept`` is [F, KH, KW] bool."""
+        rows = kept.any(axis=2)
+        return Counts(kept.sum(axis=0).reshape(-1), rows.sum(axis=0), int(rows.any(axis=1).sum()))
+
+    def at(self, joined: bool) -> np.ndarray:
+        """Those of rows if ``joined``, or of positions."""
+        return self.rows if joined else self.positions
 
 
 Entries = tuple[tuple[int, int | None], ...]
@@ -196,11 +221,11 @@ class Schedule:
         following = [each.start for each in self.zones if each.start > zone.start]
         return -(-(min([*following, self.geometry.oh]) - zone.start) // self.plan.pixel_rows)
 
-    def lists(self, counts: list[np.ndarray]) -> tuple[list[Entries], dict[Zone, tuple[int, int]]]:
+    def lists(self, counts: Counts) -> tuple[list[Entries], dict[Zone, tuple[int, int]]]:
         """The lists of passes, and for each zone which of them is its own, and from which entry on.
 
         A zone whose passes are the last ones of another's list has no list by itself, but where they begin with joined
-        channels and others' are read, too. ``counts`` as of ``filters``.
+        channels and others' are read, too.
         """
         of_zones, lists = {zone: self._entries(zone, counts) for zone in self.zones}, list[Entries]()
         starts = dict[Zone, tuple[int, int]]()
@@ -213,10 +238,10 @@ class Schedule:
             starts[zone] = number, len(lists[number]) - len(entries)
         return lists, starts
 
-    def _entries(self, zone: Zone, counts: list[np.ndarray]) -> Entries:
+    def _entries(self, zone: Zone, counts: Counts) -> Entries:
         entries = Entries()
         for number, kind in enumerate(self.kinds):
-            places = [(number, int(place)) for place in self.places(kind, zone) if counts[kind.joined][place]]
+            places = [(number, int(place)) for place in self.places(kind, zone) if counts.at(kind.joined)[place]]
             entries += (*places, (number, None)) if places else ()
         return entries
 
@@ -224,48 +249,67 @@ class Schedule:
         """Words of a list."""
         return HEADER * sum(self.passes.entries(kind, place is not None) for kind, place in entries)
 
-    def listed_words(self, counts: list[np.ndarray]) -> int:
-        """Words of all lists; ``counts`` as of ``filters``."""
+    def listed_words(self, counts: Counts) -> int:
+        """Words of all lists."""
         return sum(map(self.words_of, self.lists(counts)[0]))
 
-    def addressed_words(self, counts: list[np.ndarray]) -> int:
-        """Words of the addresses of sums."""
-        return sum(self.passes.round_words(k, each) for k, each in enumerate(self.filters(None, counts)))
+    def filters(self, zone: Zone | None, counts: Counts) -> list[list[int]]:
+        """For each kind, how many filters take part at each of its places where any does, in one zone or in any."""
+        return [
+            [int(count) for count in counts.at(kind.joined)[self.places(kind, zone)] if count] for kind in self.kinds
+        ]
 
-    def memory_words(self, counts: list[np.ndarray]) -> int:
-        """Words of memory for both: each kind's addresses are written round by round, up to one beyond their end."""
+    def kept_places(self, counts: Counts) -> tuple[list[int], list[int]]:
+        """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
+        joins, g = self.plan.joined, self.geometry
+        positions = self.order if joins < g.c else []
+        rows = range(g.kh if joins else 0)
+        return [p for p in positions if counts.positions[p]], [ky for ky in rows if counts.rows[ky]]
+
+    # Addresses of sums: where all filters take part, places share them.
+
+    def addressed(self, joined: bool, counts: Counts) -> dict[int, int]:
+        """For each of ``kept_places`` the one that has the same addresses and comes first."""
+        full = dict[int, int]()  # by first column
+        shares = counts.at(joined) == counts.all
+        return {
+            place: full.setdefault(self.first_column(joined, place), place) if shares[place] else place
+            for place in self.kept_places(counts)[joined]
+        }
+
+    def offset_halves(self, counts: Counts) -> int:
+        """Numbers that addresses are written from: of each of them, and how many there are at a place."""
+        places = ((joined, p) for joined in (False, True) for p in set(self.addressed(joined, counts).values()))
+        return sum(1 + int(counts.at(joined)[p]) for joined, p in places)
+
+    def addressed_by(self, kind: Kind, counts: Counts) -> list[int]:
+        """Places whose addresses a kind's passes take, in the order of what is stored of them."""
+        shared = self.addressed(kind.joined, counts)
+        taken = {shared[place] for place in self.places(kind).tolist() if place in shared}
+        return [place for place in shared if place in taken]
+
+    def addresses(self, counts: Counts) -> list[list[int]]:
+        """For each kind, how many filters' sums are at each of its ``addressed_by``."""
+        return [[int(counts.at(k.joined)[p]) for p in self.addressed_by(k, counts)] for k in self.kinds]
+
+    def addressed_words(self, counts: Counts) -> int:
+        """Words of the addresses of sums."""
+        return sum(self.passes.round_words(k, each) for k, each in enumerate(self.addresses(counts)))
+
+    def memory_words(self, counts: Counts) -> int:
+        """Words of memory for lists and addresses: each kind's are written round by round, up to one beyond their
+        end."""
         slack = len(self.kinds) * self.plan.unrolled
         return self.listed_words(counts) + self.addressed_words(counts) + slack
 
-    def kept_places(self, counts: list[np.ndarray]) -> list[list[int]]:
-        """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
-        joins, g = self.plan.joined, self.geometry
-        orders = self.order if joins < g.c else [], range(g.kh if joins else 0)
-        return [[p for p in order if each[p]] for order, each in zip(orders, counts, strict=True)]
-
-    def sharing(self, kept_places: list[list[int]]) -> Iterator[tuple[list[int], list[int]]]:
-        """Neighbours among ``kept_places``, and the numbers of the kinds of passes that all of them have."""
-        for joined, places in zip((False, True), kept_places, strict=True):
-            for numbers, some in groupby(places, partial(self._kinds_at, joined)):
+    def sharing(self, counts: Counts) -> Iterator[tuple[list[int], list[int]]]:
+        """Neighbours among the places that have addresses, and the numbers of the kinds of passes that take them."""
+        for joined in (False, True):
+            taken = [set(self.addressed_by(kind, counts)) if kind.joined == joined else () for kind in self.kinds]
+            places = dict.fromkeys(self.addressed(joined, counts).values())
+            for numbers, some in groupby(places, lambda place: [k for k, each in enumerate(taken) if place in each]):
                 if numbers:
                     yield numbers, list(some)
-
-    def _kinds_at(self, joined: bool, place: int) -> list[int]:
-        """The kinds of passes over a position, or over a row's joined channels."""
-        return [k for k, kind in enumerate(self.kinds) if kind.joined == joined and place in self.places(kind)]
-
-    def filters(self, zone: Zone | None, counts: list[np.ndarray]) -> list[list[int]]:
-        """For each kind, how many filters take part at each of its places where any does, in one zone or in any.
-
-        Args:
-            counts: [KH * KW] filters that keep a position, and [KH] filters that keep any of a row.
-        """
-        return [[int(count) for count in counts[kind.joined][self.places(kind, zone)] if count] for kind in self.kinds]
-
-
-def counts_of(kept: np.ndarray) -> list[np.ndarray]:
-    """What ``Schedule.filters`` takes, of [F, KH, KW] bool."""
-    return [kept.sum(axis=0).reshape(-1), np.asarray(kept.any(axis=2)).sum(axis=0)]
 
 
 _CONSTANT, _CONSTANTS = 6, 8
