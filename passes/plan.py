@@ -46,9 +46,9 @@ Optimize = Literal["balanced", "speed", "size"]
 _ROW_BUFFER_BYTES = 14 << 10
 """A row buffer takes no more than this where a single output row fits into it."""
 
-_BUFFER_BYTES = 15 << 10
-"""Row buffer, sums and list of passes take no more than this together; where the row buffer alone would, sums and list
-take half of it."""
+_BUFFER_BYTES = (16 << 10) - 64
+"""Row buffer, sums and lists of passes take no more than this together, 16 KiB with what alignment takes; where the row
+buffer alone would, sums and lists take half of it."""
 
 _PLANE_BYTES = 1 << 20
 """The planes of the ``pixel_lanes`` kernel take about no more than this."""

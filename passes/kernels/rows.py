@@ -42,6 +42,7 @@ class RowLayout:
         rows: output rows per refill.
         slack: elements after the last row that may be read (and are zero), never used.
         sampling: (vertical, horizontal) of the input's rows and pixels, one in so many lies in the buffer.
+        padded: whether the buffer holds padding; nobody reads any otherwise.
         direct: the input itself has this layout: no buffer.
     """
 
@@ -52,23 +53,41 @@ class RowLayout:
     rows: int
     slack: int
     sampling: tuple[int, int] = (1, 1)
+    padded: bool = True
     direct: bool = False
 
     @staticmethod
     def plan(
-        geometry: Geometry, group_stride: int, joined: int, rows: int, slack: int, same: bool, pads: bool = True
+        geometry: Geometry, group_stride: int, joined: int, rows: int, slack: int, same: bool, padded: bool = True
     ) -> RowLayout:
         """The layout for ``rows`` output rows per refill, or the input's own where that serves.
 
         Args:
             same: whether the buffer's elements are of the input's type.
-            pads: whether padding is read, where there is any.
+            padded: whether padding is read, where there is any.
         """
         g = geometry
         one_part = g.group_channels in (group_stride, joined)
-        if same and one_part and not (pads and any(g.pads)) and not slack:
-            return RowLayout(g, group_stride, joined, g.w, g.oh, 0, direct=True)
-        return RowLayout(g, group_stride, joined, row_pixels(g), min(rows, g.oh), slack, sampling(g))
+        if same and one_part and not (padded and any(g.pads)) and not slack:
+            return RowLayout(g, group_stride, joined, g.w, g.oh, 0, padded=False, direct=True)
+        width = row_pixels(g) if padded else min(row_pixels(g) - g.pads[2], g.w)
+        return RowLayout(g, group_stride, joined, width, min(rows, g.oh), slack, sampling(g), padded)
+
+    @property
+    def above(self) -> int:
+        """Rows of padding that the first refill begins with."""
+        return self.geometry.pads[0] if self.padded or self.rows < self.geometry.oh else 0
+
+    @property
+    def left(self) -> int:
+        """Pixels of padding that rows begin with."""
+        return self.geometry.pads[2] if self.padded else 0
+
+    @property
+    def window(self) -> int:
+        """Elements from the first row to the first window, which may begin in padding that is not there: 0 or less."""
+        rows, pixels = self.above - self.geometry.pads[0], self.left - self.geometry.pads[2]
+        return rows * self.row + pixels * (self.pixel or self.joined)
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -93,8 +112,9 @@ class RowLayout:
 
     @property
     def span(self) -> int:
-        """Input rows that ``rows`` output rows read."""
-        return self.span_of(self.rows)
+        """Input rows that ``rows`` output rows read, padding included where it lies in the buffer."""
+        g, rows = self.geometry, self.span_of(self.rows)
+        return rows if self.padded or self.rows < g.oh else min(rows - g.pads[0], g.h)
 
     @property
     def reach(self) -> int:
@@ -164,8 +184,7 @@ class RowBuffer:
         layout, g = self.layout, self.layout.geometry
         step = layout.strides[0] * layout.row
         if layout.direct:
-            outside = g.pads[0] * layout.row + g.pads[2] * g.c  # from the first window to the input
-            first = emit.sub(image, outside) if outside else image
+            first = emit.add(image, layout.window)
             emit.loop(0, g.oh, lambda y: body(y, emit.add(first, emit.mul(y, step))), step=together, unroll=False)
             return
         self._write_padding(0, layout.span)
@@ -176,7 +195,11 @@ class RowBuffer:
             first = emit.mul(b, layout.rows)
             rows = emit.minimum(layout.rows, emit.sub(g.oh, first))
             self._refill(image, b, first, rows)
-            emit.loop(0, rows, lambda r: body(emit.add(first, r), emit.mul(r, step)), step=together, unroll=False)
+
+            def row(r: Index) -> None:
+                body(emit.add(first, r), emit.add(emit.mul(r, step), layout.window))
+
+            emit.loop(0, rows, row, step=together, unroll=False)
 
         emit.loop(0, -(-g.oh // layout.rows), block, unroll=False)
 
@@ -184,13 +207,13 @@ class RowBuffer:
         layout, g = self.layout, self.layout.geometry
         stride = layout.strides[0]
         overlap = max(layout.reach - stride, 0)
-        above = min(g.pads[0], layout.span)  # rows that are padding from the start
+        above = min(layout.above, layout.span)
         if isinstance(block, int):
             inside = min(layout.span - above, -(-g.h // layout.sampling[0]))
             emit.loop(above, above + inside, lambda r: self._copy_row(image, emit.sub(r, above), r))
             return
         needed = emit.add(emit.mul(emit.sub(rows, 1), stride), layout.reach)
-        top = emit.sub(emit.mul(first, stride), g.pads[0])
+        top = emit.sub(emit.mul(first, stride), layout.above)
         start: Index = 0
         if overlap:
             is_first = arith.cmpi(arith.CmpIPredicate.eq, block, emit.index(0))
@@ -210,15 +233,16 @@ class RowBuffer:
             arith.cmpi(arith.CmpIPredicate.slt, emit.index(y), emit.index(g.h)),
         )
         start = emit.mul(row, self.layout.row)
-        emit.branch(inside, lambda: self._copy_row(image, y, row), lambda: self._write_padding(start, 1))
+        pad = partial(self._write_padding, start, 1) if self.layout.padded else lambda: None
+        emit.branch(inside, lambda: self._copy_row(image, y, row), pad)
 
     def _copy_row(self, image: Index, y: Index, row: Index) -> None:
         """Row ``row`` of the buffer, but for its padding, := row ``y`` of those sampled."""
         layout, g = self.layout, self.layout.geometry
-        copied = min(-(-g.w // layout.sampling[1]), layout.width - g.pads[2])
+        copied = min(-(-g.w // layout.sampling[1]), layout.width - layout.left)
         if copied > 0:
             at, source = emit.mul(row, layout.row), emit.mul(y, layout.sampling[0] * g.w * g.c)
-            target, joined = (emit.add(at, by) for by in (g.pads[2] * layout.pixel, layout.joined_at(g.pads[2])))
+            target, joined = (emit.add(at, by) for by in (layout.left * layout.pixel, layout.joined_at(layout.left)))
             self._copy_pixels(emit.add(image, source), target, joined, copied)
 
     def _copy_pixels(self, source: Index, target: Index, joined: Index, pixels: int) -> None:

@@ -24,8 +24,9 @@ def stored_sums(pixels: int) -> int:
 def row_layout(g: Geometry, plan: Plan) -> RowLayout:
     """Channels in whole vectors, but for the joined ones."""
     whole = -(-(g.c - plan.joined) // LANES)
-    pads = not plan.skip_padding and any(g.pads[:2]) or not plan.skips_columns and any(g.pads[2:])
-    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True, pads=pads)
+    above, beside = any(g.pads[:2]) and not plan.skip_padding, any(g.pads[2:]) and not plan.skips_columns
+    padded = above or beside or plan.joined not in (0, g.c)
+    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True, padded=padded)
 
 
 @dataclass(frozen=True)
