@@ -21,8 +21,8 @@ static dtmm_status_t call_workgroups(dtmm_dispatch_function_t function, const dt
 dtmm_status_t dtmm_call(const dtmm_run_t *run, const dtmm_dispatch_t *dispatch) {
   void *pointers[DTMM_MAX_BINDINGS];
   size_t lengths[DTMM_MAX_BINDINGS];
-  for (uint32_t i = 0; i < dispatch->binding_count; ++i) {
-    const dtmm_range_t *range = &dispatch->bindings[i];
+  const dtmm_range_t *range = dispatch->bindings;
+  for (uint32_t i = 0; i < dispatch->binding_count; ++i, ++range) {
     pointers[i] = run->resources[range->resource] + range->offset;
     lengths[i] = range->length;
   }
@@ -41,10 +41,11 @@ dtmm_status_t dtmm_call(const dtmm_run_t *run, const dtmm_dispatch_t *dispatch) 
       .binding_pointers = pointers,
       .binding_lengths = lengths,
   };
-  dtmm_workgroup_state_t workgroup = {
-      .local_memory = run->resources[0] + run->model->local_memory_offset,
-      .local_memory_bytes = run->model->local_memory_bytes,
-  };
+  dtmm_workgroup_state_t workgroup; /* initialized, it would be cleared by memset first */
+  workgroup.reserved = 0;
+  workgroup.processor_id = 0;
+  workgroup.local_memory = run->resources[0] + run->model->local_memory_offset;
+  workgroup.local_memory_bytes = run->model->local_memory_bytes;
   const dtmm_dispatch_function_t function = run->library->exports.functions[dispatch->ordinal];
   return call_workgroups(function, run->environment, &state, &workgroup);
 }
