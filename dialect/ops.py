@@ -67,6 +67,19 @@ class Geometry:
         """Each filter reads one channel, and there are as many filters as channels."""
         return self.groups == self.c == self.f and self.c > 1
 
+    @property
+    def takes_pixels_alone(self) -> bool:
+        """Each output pixel depends on the one input pixel at the same place."""
+        return (self.kh, self.kw, self.strides) == (1, 1, (1, 1)) and not any(self.pads)
+
+    @property
+    def input_pixels(self) -> int:
+        return self.n * self.h * self.w
+
+    def in_rows_of(self, pixels: int) -> Geometry:
+        """The same with other rows, where it takes pixels alone."""
+        return replace(self, n=1, h=self.input_pixels // pixels, w=pixels)
+
     def rows_inside(self, ky: int) -> int:
         """Output rows whose window has its row ``ky`` inside the input, not in the padding."""
         return self._rows_inside[ky]

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from iree.compiler import ir
 
+from dtmm_mlir.dialect.ops import Geometry
+
 Kernel = Literal["table", "pairs", "input_stationary", "pixel_lanes", "depthwise"]
 KERNELS: tuple[Kernel, ...] = ("table", "pairs", "input_stationary", "pixel_lanes", "depthwise")
 
@@ -20,6 +22,7 @@ _LIMITS = {
     "skip_padding": (0, 2),
     "masked": (0, 1),
     "pixel_rows": (1, 8),
+    "row_width": (0, None),
 }
 """Smallest and largest values; all other numbers are at least 1."""
 
@@ -51,6 +54,8 @@ class Plan:
         pixel_rows: output rows whose pixels are computed together; more than 1 only in the ``input_stationary`` kernel,
             where ``pixels`` are the whole width or 4, and at most 8 in all.
         masked: 1 where straight-line code tests which of up to 16 runs a block of filters has, in place of a table.
+        row_width: pixels that a row is taken to have where the convolution takes pixels alone, so that blocks of
+            pixels go on from row to row; 0 for the input's rows.
     """
 
     kernel: Kernel
@@ -64,6 +69,7 @@ class Plan:
     skip_padding: int = 0
     pixel_rows: int = 1
     masked: int = 0
+    row_width: int = 0
 
     def attribute(self) -> ir.DictAttr:
         """``{filters = 2, joined = 0, kernel = "table", pixels = 4, rows = 4, run_width = 3, ...}``: numbers as i64."""
@@ -74,6 +80,10 @@ class Plan:
                 for name, value in asdict(self).items()
             }
         )
+
+    def shape(self, g: Geometry) -> Geometry:
+        """The shape of ``g`` that the kernel computes."""
+        return g.in_rows_of(self.row_width) if self.row_width else g
 
     @property
     def skips_columns(self) -> bool:

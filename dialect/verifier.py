@@ -201,6 +201,12 @@ def _plan(op: ir.Operation) -> Findings:
         return
     view = _view(op)
     g = view.geometry
+    if plan.row_width and not (g.takes_pixels_alone and plan.kernel != "depthwise"):
+        yield f"plan has row_width = {plan.row_width}, which takes a 1x1 kernel, strides of 1, no padding, and no depthwise"
+        return
+    if plan.row_width and g.input_pixels % plan.row_width:
+        yield f"plan's row_width = {plan.row_width} does not divide the {g.input_pixels} pixels of the input"
+        return
     if plan.kernel == "depthwise" and not g.is_depthwise:
         yield "plan names the depthwise kernel, but the convolution is not depthwise"
     if plan.run_width > g.kw:
@@ -254,11 +260,11 @@ def _pairs(plan: Plan, view: ConvView | PackedConvView) -> Findings:
 
 
 def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
-    g = view.geometry
+    g = plan.shape(view.geometry)
     if view.element_type != "i8" or g.groups > 1:
         yield "plan names the input_stationary kernel, which takes i8 and one group"
-    if plan.filters > 1 or plan.run_width > 1 or plan.dense:
-        yield "plan names the input_stationary kernel, which takes filters and run_width of 1, and dense = 0"
+    if plan.filters > 1 or plan.run_width > 1:
+        yield "plan names the input_stationary kernel, which takes filters and run_width of 1"
     pixels, rows = min(plan.pixels, g.ow), plan.pixel_rows
     divides = rows <= g.oh and (plan.rows >= g.oh or plan.rows % rows == 0)
     if rows > 1 and (pixels not in (4, g.ow) or not divides or pixels * rows > 8):
@@ -278,7 +284,7 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
 
 
 def _pixel_lanes(plan: Plan, view: ConvView | PackedConvView) -> Findings:
-    g = view.geometry
+    g = plan.shape(view.geometry)
     if view.element_type != "i8" or g.groups > 1 or plan.run_width > 1:
         yield "plan names the pixel_lanes kernel, which takes i8, one group and a run_width of 1"
     if min(plan.rows, g.oh) * g.ow < 16:

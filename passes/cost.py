@@ -23,7 +23,7 @@ from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
 from dtmm_mlir.passes.kernels.rows import RowLayout, sampling
-from dtmm_mlir.passes.kernels.stationary_schedule import Counts, Schedule, computed_filters, stored_sums
+from dtmm_mlir.passes.kernels.stationary_schedule import Counts, Schedule, computed_filters, row_layout, stored_sums
 from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
@@ -110,6 +110,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         vectors of pixels loaded, multiplied by a quad of weights, requantized, and written to planes;
         ``lanes_run``: runs.
     """
+    conv = _as_stored(conv, plan)
     if plan.kernel == "input_stationary":
         return _stationary_counts(conv, plan, isa)
     if plan.kernel == "pixel_lanes":
@@ -168,7 +169,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "pixel_block": pixel_blocks,
         "row": g.n * g.oh,
         **dict.fromkeys((*_STATIONARY_ONLY, *_LANES_ONLY), 0),
-        **_row_buffer(conv, plan, isa, whole * lanes, slack=int(plan.joined > 0)),  # how much does not matter
+        **_copies(_row_layout(conv, plan, isa), lanes, isa.move_lanes(isa.row_bytes(conv.element_type))),
     }
 
 
@@ -233,6 +234,17 @@ class _Part:
     kept: np.ndarray
     element_type: str
     input_zero_point: int
+
+
+def reshaped(conv: Convolution, shape: Geometry) -> Convolution:
+    """The convolution in another shape."""
+    return _Part(shape, conv.weights, conv.kept, conv.element_type, conv.input_zero_point)
+
+
+def _as_stored(conv: Convolution, plan: Plan) -> Convolution:
+    """In the shape that a plan's kernel computes, with the filterlets that it stores."""
+    kept = np.ones_like(conv.kept) if plan.dense else conv.kept
+    return _Part(plan.shape(conv.geometry), conv.weights, kept, conv.element_type, conv.input_zero_point)
 
 
 def unpruned(conv: Convolution) -> Convolution:
@@ -320,7 +332,7 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "begun": computed,
         "stationary_block": blocks,
         **_constants(g, g.f - computed, blocks, isa),
-        **_copies(schedule.layout, isa.lanes(conv.element_type), isa.move_lanes(conv.weights.itemsize)),
+        **_copies(schedule.layout, LANES, isa.move_lanes(1)),
     }
 
 
@@ -339,6 +351,7 @@ def _constants(g: Geometry, count: int, blocks: int, isa: Isa) -> dict[str, int]
 
 def scratch_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes that the ``input_stationary`` kernel works in, apart from its row buffer."""
+    conv = _as_stored(conv, plan)
     schedule = Schedule.of(conv.geometry, plan)
     sums = conv.geometry.f * stored_sums(schedule.pixels * plan.pixel_rows)
     return sums + schedule.memory_words(Counts.of(conv.kept)) * WORD
@@ -347,14 +360,16 @@ def scratch_bytes(conv: Convolution, plan: Plan) -> int:
 def list_bytes(conv: Convolution, plan: Plan) -> int:
     """Bytes of the ``input_stationary`` kernel's lists of passes, and about those of code that writes its addresses of
     sums."""
+    conv = _as_stored(conv, plan)
     schedule, filters = Schedule.of(conv.geometry, plan), Counts.of(conv.kept)
     shared = len(list(schedule.sharing(filters)))
     return schedule.listed_words(filters) * 2 + shared * _ADDRESSES_CODE
 
 
-def least_row_bytes(conv: Convolution, plan: Plan) -> int:
-    """Bytes of the smallest row buffer of the ``input_stationary`` kernel."""
-    return Schedule.of(conv.geometry, replace(plan, rows=plan.pixel_rows)).layout.size
+def least_row_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
+    """Bytes of the smallest row buffer of a plan of a kernel that has one."""
+    least = replace(plan, rows=plan.pixel_rows)
+    return _row_layout(conv, least, isa).size * isa.row_bytes(conv.element_type)
 
 
 def masked_runs(conv: Convolution, plan: Plan) -> int:
@@ -367,11 +382,15 @@ def _moves(isa: Isa, span: int) -> int:
     return 0 if isa.word_reach is None or span <= isa.word_reach else 1 + span // isa.word_reach
 
 
-def _row_buffer(conv: Convolution, plan: Plan, isa: Isa, whole: int, slack: int) -> dict[str, int]:
-    bytes = isa.row_bytes(conv.element_type)
-    same = bytes == conv.weights.itemsize
-    layout = RowLayout.plan(conv.geometry, whole, plan.joined, plan.rows, slack, same)
-    return _copies(layout, isa.lanes(conv.element_type), isa.move_lanes(bytes))
+def _row_layout(conv: Convolution, plan: Plan, isa: Isa) -> RowLayout:
+    g = plan.shape(conv.geometry)
+    if plan.kernel == "input_stationary":
+        return row_layout(g, plan)
+    lanes = isa.lanes(conv.element_type)
+    whole, joined = plan.vectors(g.group_channels, lanes)
+    same = isa.row_bytes(conv.element_type) == conv.weights.itemsize
+    slack = int(joined > 0)  # how much does not matter
+    return RowLayout.plan(g, whole * lanes, plan.joined, plan.rows, slack, same)
 
 
 @lru_cache(maxsize=1024)
@@ -403,6 +422,7 @@ def stock_estimate(conv: Convolution, costs: Mapping[str, float]) -> float:
 
 def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of the weights and offsets of a plan of any kernel but ``depthwise``."""
+    conv = _as_stored(conv, plan)
     if plan.kernel == "input_stationary":
         schedule, filters = Schedule.of(conv.geometry, plan), Counts.of(conv.kept)
         weights = sum(
@@ -426,6 +446,7 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
 def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding, of
     biases of each sum, and of records of kernel rows."""
+    conv = _as_stored(conv, plan)
     if plan.kernel == "pairs" and plan.skip_padding:
         pairs = Pairs.of(conv.kept, plan.run_width, True)
         computed = int(pairs.kept.any(axis=(1, 2, 3)).sum())

@@ -24,6 +24,7 @@ from dtmm_mlir.passes.cost import (
     list_bytes,
     masked_runs,
     repeated_bytes,
+    reshaped,
     scratch_bytes,
     stored_bytes,
     unpruned,
@@ -49,6 +50,12 @@ _ROW_BUFFER_BYTES = 14 << 10
 _BUFFER_BYTES = (16 << 10) - 64
 """Row buffer, sums and lists of passes take no more than this together, 16 KiB with what alignment takes; where the row
 buffer alone would, sums and lists take half of it."""
+
+_ALMOST_ALL = 0.75
+"""Share of filterlets above which the ``input_stationary`` kernel may store all, as their sums' addresses are shared."""
+
+_MOST_PIXELS = 8
+"""Pixels of a row that are computed together; in the ``pixel_lanes`` kernel vectors of them."""
 
 _PLANE_BYTES = 1 << 20
 """The planes of the ``pixel_lanes`` kernel take about no more than this."""
@@ -204,11 +211,38 @@ def _may_skip(conv: Convolution, isa: Isa) -> bool:
 
 
 def candidates(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
-    """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have."""
+    """The plans of the ``table`` kernel whose sums stay in registers, and those of kernels that only some ISAs have;
+    with longer rows, too, where blocks of pixels may not divide the input's."""
+    plans, g = _as_it_is(conv, isa, costs, optimize), conv.geometry
+    if not g.takes_pixels_alone or g.w % _MOST_PIXELS == 0:
+        return plans
+    for pixels in _longer_rows(conv, isa):
+        others = _as_it_is(reshaped(conv, g.in_rows_of(pixels)), isa, costs, optimize)
+        longer = (replace(plan, row_width=pixels) for plan in others)
+        plans += [plan for plan in longer if plan.kernel == "pixel_lanes" or _row_fits(conv, plan, isa)]
+    return plans
+
+
+def _longer_rows(conv: Convolution, isa: Isa) -> set[int]:
+    """Pixels of the longest row, and of the longest one that fits into a row buffer."""
+    g, lanes = conv.geometry, isa.lanes(conv.element_type)
+    channels = -(-g.group_channels // lanes) * lanes * g.groups
+    most = _ROW_BUFFER_BYTES // (channels * isa.row_bytes(conv.element_type))
+    fitting = [n for n in range(g.w + 1, most + 1) if g.input_pixels % n == 0]
+    return {n for n in (g.input_pixels, *fitting[-1:]) if n > g.w}
+
+
+def _row_fits(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+    """Whether a row buffer is not too large with a single row."""
+    return least_row_bytes(conv, plan, isa) <= _ROW_BUFFER_BYTES
+
+
+def _as_it_is(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize: Optimize) -> list[Plan]:
+    """Plans for the shape as it is."""
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     straight = _STRAIGHT.get(optimize, isa.straight)
     plans = []
-    for pixels, filters in product(range(1, min(8, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
+    for pixels, filters in product(range(1, min(_MOST_PIXELS, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
         if pixels * filters > isa.accumulators:
             continue
         per_weights = costs["weights"] + pixels * (costs["mac"] + costs["data"] / 2)
@@ -251,7 +285,7 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
         return
     rows = min(g.oh, _PLANE_BYTES // row_bytes)
     vectors = rows * g.ow // PIXELS
-    for pixels, filters in product(range(1, min(8, vectors) + 1), range(1, min(8, g.f) + 1)):
+    for pixels, filters in product(range(1, min(_MOST_PIXELS, vectors) + 1), range(1, min(8, g.f) + 1)):
         if pixels * filters <= _LANES_SUMS:
             for dense in (0, 1):
                 yield Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
@@ -260,13 +294,13 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether a plan for the same shape serves these filterlets, too."""
     if plan.kernel == "input_stationary":
-        return _leaves_room(conv, plan)
+        return _leaves_room(conv, plan, isa)
     return not plan.masked or _may_mask(conv, plan, isa)
 
 
-def _leaves_room(conv: Convolution, plan: Plan) -> bool:
+def _leaves_room(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether sums and list of passes of the ``input_stationary`` kernel leave room for a row buffer."""
-    scratch, least = scratch_bytes(conv, plan), LANES + least_row_bytes(conv, plan)
+    scratch, least = scratch_bytes(conv, plan), LANES + least_row_bytes(conv, plan, isa)
     return scratch <= max(_BUFFER_BYTES // 2, _BUFFER_BYTES - least)
 
 
@@ -285,21 +319,22 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
         return
     channels = -(-g.c // LANES) * LANES
-    several = {(pixels, rows) for pixels in (4, g.ow) for rows in range(2, 8 // pixels + 1) if pixels <= g.ow}
+    several = {(pixels, rows) for pixels in (4, g.ow) for rows in range(2, _MOST_PIXELS // pixels + 1) if pixels <= g.ow}
     blocks = (
-        *((pixels, 1) for pixels in range(1, min(8, g.ow) + 1)),
+        *((pixels, 1) for pixels in range(1, min(_MOST_PIXELS, g.ow) + 1)),
         *sorted((pixels, rows) for pixels, rows in several if rows <= g.oh),
     )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     skips = (0,) if optimize == "size" else (0, 1, 2) if _fits_what_sums_miss(conv) else (0, 1)
-    for (pixels, together), joined, skip in product(blocks, joinable, skips):
+    stores = (0, 1) if _ALMOST_ALL < conv.kept.mean() < 1 else (0,)
+    for (pixels, together), joined, skip, dense in product(blocks, joinable, skips, stores):
         if skip == 1 and not _may_skip_rows(g, pixels, together):
             continue
         if skip == 2 and (joined == g.c or not _may_skip_columns(g, pixels)):
             continue
-        plan = Plan("input_stationary", pixels, 1, 1, together, joined, 0, _ROUND[optimize], skip, together)
+        plan = Plan("input_stationary", pixels, 1, 1, together, joined, dense, _ROUND[optimize], skip, together)
         far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
-        if not _leaves_room(conv, plan) or (pixels * together == 8 and far):
+        if not _leaves_room(conv, plan, isa) or (pixels * together == _MOST_PIXELS and far):
             continue
         rows = _rows(g, channels, _BUFFER_BYTES - LANES - scratch_bytes(conv, plan))
         yield replace(plan, rows=rows if rows == g.oh else max(together, rows // together * together))

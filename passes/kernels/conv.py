@@ -61,8 +61,8 @@ class ConvKernel:
 
     def __init__(self, conv: PackedConvView, isa: Isa) -> None:
         self.conv, self.isa = conv, isa
-        self.geometry: Geometry = conv.geometry
         self.plan = Plan.read(conv.op.attributes["plan"])
+        self.geometry: Geometry = self.plan.shape(conv.geometry)
         self.element, self.output_element = conv.element_type, conv.output_type
         self.rescale: Rescale | None = conv.rescale
         self.clamp = _clamp(conv)

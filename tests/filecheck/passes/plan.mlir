@@ -3,7 +3,7 @@
 // Few channels: the three filterlets of a kernel row fit into one vector, so they are joined.
 
 // CHECK-LABEL: @few_channels
-// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 3 : i64, kernel = "input_stationary", masked = 0 : i64, pixel_rows = 1 : i64, pixels = 8 : i64, rows = 8 : i64, run_width = 1 : i64, skip_padding = {{[012]}} : i64, unrolled = 8 : i64}
+// CHECK: plan = {dense = 0 : i64, filters = {{[0-9]}} : i64, joined = 3 : i64, kernel = "input_stationary", masked = 0 : i64, pixel_rows = 1 : i64, pixels = 8 : i64, row_width = 0 : i64, rows = 8 : i64, run_width = 1 : i64, skip_padding = {{[012]}} : i64, unrolled = 8 : i64}
 func.func @few_channels(%x: tensor<1x8x8x3xi8>) -> tensor<1x8x8x4xi32> {
   %w = arith.constant dense<1> : tensor<4x3x3x3xi8>
   %b = arith.constant dense<0> : tensor<4xi32>
