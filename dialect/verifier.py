@@ -202,7 +202,7 @@ def _plan(op: ir.Operation) -> Findings:
     view = _view(op)
     g = view.geometry
     if plan.row_width and not (g.takes_pixels_alone and plan.kernel != "depthwise"):
-        yield f"plan has row_width = {plan.row_width}, which takes a 1x1 kernel, strides of 1, no padding, and no depthwise"
+        yield f"plan has row_width = {plan.row_width}, which takes a 1x1 kernel, stride 1, no padding, and no depthwise"
         return
     if plan.row_width and g.input_pixels % plan.row_width:
         yield f"plan's row_width = {plan.row_width} does not divide the {g.input_pixels} pixels of the input"

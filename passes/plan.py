@@ -52,7 +52,7 @@ _BUFFER_BYTES = (16 << 10) - 64
 buffer alone would, sums and lists take half of it."""
 
 _ALMOST_ALL = 0.75
-"""Share of filterlets above which the ``input_stationary`` kernel may store all, as their sums' addresses are shared."""
+"""Share of filterlets above which the ``input_stationary`` kernel may store all: addresses of sums are shared then."""
 
 _MOST_PIXELS = 8
 """Pixels of a row that are computed together; in the ``pixel_lanes`` kernel vectors of them."""
@@ -242,7 +242,9 @@ def _as_it_is(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize:
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     straight = _STRAIGHT.get(optimize, isa.straight)
     plans = []
-    for pixels, filters in product(range(1, min(_MOST_PIXELS, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)):
+    for pixels, filters in product(
+        range(1, min(_MOST_PIXELS, g.ow) + 1), range(1, 2 if g.groups > 1 else min(4, g.f) + 1)
+    ):
         if pixels * filters > isa.accumulators:
             continue
         per_weights = costs["weights"] + pixels * (costs["mac"] + costs["data"] / 2)
@@ -319,7 +321,9 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
         return
     channels = -(-g.c // LANES) * LANES
-    several = {(pixels, rows) for pixels in (4, g.ow) for rows in range(2, _MOST_PIXELS // pixels + 1) if pixels <= g.ow}
+    several = {
+        (pixels, rows) for pixels in (4, g.ow) for rows in range(2, _MOST_PIXELS // pixels + 1) if pixels <= g.ow
+    }
     blocks = (
         *((pixels, 1) for pixels in range(1, min(_MOST_PIXELS, g.ow) + 1)),
         *sorted((pixels, rows) for pixels, rows in several if rows <= g.oh),

@@ -64,7 +64,7 @@ class Counts:
     @staticmethod
     def of(kept: np.ndarray) -> Counts:
         """``kept`` is [F, KH, KW] bool."""
-        rows = kept.any(axis=2)
+        rows = np.asarray(kept.any(axis=2))
         return Counts(kept.sum(axis=0).reshape(-1), rows.sum(axis=0), int(rows.any(axis=1).sum()))
 
     def at(self, joined: bool) -> np.ndarray:
