@@ -306,11 +306,14 @@ class Schedule:
     def sharing(self, counts: Counts) -> Iterator[tuple[list[int], list[int]]]:
         """Neighbours among the places that have addresses, and the numbers of the kinds of passes that take them."""
         for joined in (False, True):
-            taken = [set(self.addressed_by(kind, counts)) if kind.joined == joined else () for kind in self.kinds]
-            places = dict.fromkeys(self.addressed(joined, counts).values())
-            for numbers, some in groupby(places, lambda place: [k for k, each in enumerate(taken) if place in each]):
-                if numbers:
-                    yield numbers, list(some)
+            taken = [self.addressed_by(kind, counts) if kind.joined == joined else [] for kind in self.kinds]
+            numbers = {
+                place: [k for k, places in enumerate(taken) if place in places]
+                for place in self.addressed(joined, counts).values()
+            }
+            for same, places in groupby(numbers, numbers.__getitem__):
+                if same:
+                    yield same, list(places)
 
 
 _CONSTANT, _CONSTANTS = 6, 8
