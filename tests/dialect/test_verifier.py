@@ -41,6 +41,8 @@ func.func @packed(%x: tensor<1x5x5x4xi8>, %dynamic: tensor<3x4xi8>) -> tensor<1x
 }
 """
 
+POINTWISE = CONV.replace("3x3x4", "1x1x4").replace("1, 1, 1, 1>", "0, 0, 0, 0>")
+
 CONV_ERRORS = [
     ("(%x, %w, %b)", "(%x, %dynamic, %b)", "weights must be a constant"),
     ("strides = array<i64: 1, 1>", "strides = array<i64: 1>", "strides must be array<i64> of 2 numbers"),
@@ -127,6 +129,11 @@ CONV_ERRORS = [
         'kernel = "pixel_lanes", pixels = 4 : i64, rows = 5 : i64, run_width = 2 : i64',
         "one group and a run_width of 1",
     ),
+]
+
+POINTWISE_ERRORS = [
+    ("run_width = 1", "run_width = 1 : i64, row_width = 4", "row_width = 4 does not divide the 25 pixels of the input"),
+    ("pixels = 4", "pixels = 4 : i64, row_width = -1", "plan has row_width = -1, which is out of range"),
 ]
 
 PACKED_ERRORS = [
@@ -254,13 +261,18 @@ def test_correct_ops_pass(text: str) -> None:
     verify(ir.Module.parse(text, create_context()))
 
 
+ERRORS = [
+    (CONV, CONV_ERRORS),
+    (POINTWISE, POINTWISE_ERRORS),
+    (PACKED, PACKED_ERRORS),
+    (ADD, ADD_ERRORS),
+    (POOLS, POOL_ERRORS),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "old", "new", "message"),
-    [
-        (text, *error)
-        for text, errors in ((CONV, CONV_ERRORS), (PACKED, PACKED_ERRORS), (ADD, ADD_ERRORS), (POOLS, POOL_ERRORS))
-        for error in errors
-    ],
+    [(text, *error) for text, errors in ERRORS for error in errors],
 )
 def test_wrong_op_is_rejected_with_its_location(text: str, old: str, new: str, message: str) -> None:
     assert old in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.targets import HOST
 from tests.kernels.convolutions import Case, geometry
@@ -160,6 +162,30 @@ _INPUT_STATIONARY = [
     Case(geometry(3, 3, 16, 64), 0.02, seed=73, plan=_stationary(3, 3, 2)),
     Case(geometry(3, 3, 16, 70), 0.02, zero_point=-128, seed=74, plan=_stationary(3, 3, 2, skip_padding=2)),
     Case(geometry(5, 4, 16, 9), 0.05, clamp=True, seed=75, plan=_stationary(4, 5, 2, skip_padding=1)),
+    # All filterlets are stored, with the pruned ones as zeros.
+    Case(geometry(4, 4, 51, 12), 0.8, seed=76, plan=replace(_stationary(4, 2, 2, joined=3, skip_padding=2), dense=1)),
+    Case(geometry(8, 8, 32, 9), 0.5, zero_point=-128, seed=77, plan=replace(_stationary(8, 3), dense=1)),
+    # Positions that all filters keep beside others.
+    Case(geometry(4, 4, 32, 11), 0.95, zero_point=-128, seed=78, plan=_stationary(4, 4, 2, skip_padding=2)),
+    Case(geometry(4, 4, 37, 9), 0.9, zero_point=-128, seed=79, plan=_stationary(4, 4, 2, joined=5, skip_padding=2)),
+    Case(geometry(6, 8, 16, 10), 0.9, zero_point=-128, seed=80, plan=_stationary(8, 3, unrolled=8, skip_padding=2)),
+    # Nothing of the padding is read, and rows are a buffer without it, of all rows or of some.
+    Case(geometry(8, 8, 35, 9), 0.5, zero_point=-128, seed=81, plan=_stationary(8, 8, skip_padding=2)),
+    Case(geometry(9, 9, 20, 6, strides=(2, 2)), 0.5, zero_point=-1, seed=82, plan=_stationary(5, 2, skip_padding=2)),
+    Case(
+        geometry(5, 3, 7, 6, (5, 3), n=2, pads=(4, 2, 2, 0)),
+        0.7,
+        zero_point=-128,
+        seed=83,
+        plan=_stationary(3, 7, skip_padding=2),
+    ),
+    # One of the last rows of the input is not read.
+    Case(
+        geometry(8, 8, 20, 6, strides=(2, 2), pads=(1, 0, 1, 0)), 0.5, seed=84, plan=_stationary(4, 4, skip_padding=2)
+    ),
+    # Rows of another width than the input's.
+    Case(geometry(5, 5, 48, 9, 1), 0.8, seed=85, plan=replace(_stationary(8, 1), row_width=25)),
+    Case(geometry(5, 5, 20, 9, 1, n=2), 0.8, seed=86, plan=replace(_stationary(8, 3, joined=20), row_width=10)),
     # Most results are constants, of which some lie behind biases of several zones.
     Case(geometry(8, 8, 32, 64), 0.02, seed=46, plan=_stationary(8, 2, skip_padding=1)),
     Case(geometry(4, 8, 16, 70), 0.02, clamp=True, seed=47, plan=_stationary(4, 2, 2, skip_padding=1)),
@@ -171,6 +197,8 @@ def _lanes(pixels: int, filters: int, rows: int, dense: int = 0) -> Plan:
 
 
 _PIXEL_LANES = [
+    Case(geometry(7, 7, 20, 6, 1), 0.8, seed=28, plan=replace(_lanes(3, 4, 1), row_width=49)),
+    Case(geometry(6, 5, 20, 6, 1, n=2), 0.8, seed=29, plan=replace(_lanes(2, 2, 2), row_width=20)),
     Case(geometry(8, 8, 32, 32), 0.25, seed=1, plan=_lanes(4, 1, 8)),
     Case(geometry(7, 9, 17, 5), 0.5, seed=2, plan=_lanes(3, 2, 7)),
     Case(geometry(7, 9, 3, 20), 1.0, seed=3, plan=_lanes(1, 8, 2)),  # refills that overlap
@@ -336,6 +364,20 @@ BATCHES: dict[str, list[Case]] = {
     "linear": [
         Case(geometry(1, 1, c, f, 1), kept, seed=c)
         for c, f, kept in ((126, 10, 1.0), (360, 10, 0.6), (5, 3, 1.0), (700, 4, 1.0))
+    ],
+    "row-width": [
+        Case(geometry(h, w, c, f, 1, n=n), 0.8, element, rescale, seed=i, plan=plan)
+        for i, (n, h, w, c, f, element, rescale, plan) in enumerate(
+            [
+                (1, 5, 5, 16, 7, "i8", "double", Plan("table", 4, 2, 1, 1, row_width=25)),
+                (2, 5, 7, 20, 6, "i8", "single", Plan("table", 3, 1, 1, 2, row_width=14)),
+                (1, 3, 9, 33, 5, "i8", "none", Plan("table", 2, 2, 1, 2, unrolled=1, row_width=1)),
+                (2, 3, 5, 9, 6, "f32", "none", Plan("table", 4, 1, 1, 2, row_width=15)),
+                (1, 25, 5, 40, 12, "i8", "wide", None),
+                (3, 5, 10, 64, 8, "i8", "double", None),
+                (1, 7, 7, 12, 9, "f32", "none", None),
+            ]
+        )
     ],
     "batch": [Case(geometry(5, 5, c, 4, n=3), 0.5, seed=c) for c in (6, 16, 33)],
     "plans": [

@@ -11,7 +11,7 @@ from iree.compiler import ir
 
 import dtmm_mlir
 from dtmm_mlir.dialect.constants import walk
-from dtmm_mlir.dialect.ops import CONV, ConvView
+from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
@@ -61,7 +61,7 @@ def test_speed_is_fastest_and_size_is_smallest(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "kept", "optimize", "skips"),
-    [(64, 0.4, "balanced", 1), (64, 0.4, "size", 0), (16, 0.4, "balanced", 0), (16, 0.4, "speed", 1)],
+    [(64, 0.4, "balanced", 1), (64, 0.4, "size", 0), (8, 0.4, "balanced", 0), (8, 0.4, "speed", 1)],
 )
 def test_parameters_are_stored_for_each_zone_where_they_are_few(
     channels: int, kept: float, optimize: Optimize, skips: int
@@ -107,6 +107,30 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
     views = [ConvView(op) for op in walk(module, CONV)]
     pruned, dense = (estimate(x, plan, isa, costs) for x, plan in zip(views, plans_in(module), strict=True))
     assert pruned < 0.97 * dense
+
+
+def test_almost_all_filterlets_may_all_be_stored() -> None:
+    """Their addresses are shared then, for which others would not leave room."""
+    module = module_of([Case(geometry(4, 4, 51, 126), kept) for kept in (0.95, 0.5, 1.0)])
+    PlanKernels(target="cortex-m55")(module)
+    assert [plan.dense for plan in plans_in(module)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("target", "shape", "width"),
+    [
+        ("cortex-m55", geometry(25, 5, 64, 64, 1), 125),
+        ("cortex-m55", geometry(12, 8, 64, 64, 1), 0),  # blocks divide the rows
+        ("cortex-m55", geometry(25, 5, 64, 64), 0),
+        ("cortex-m55", geometry(25, 5, 64, 64, 1, strides=(2, 2)), 0),
+        ("cortex-m0plus", geometry(25, 5, 64, 16, 1), 25),  # a row of all is more than a row buffer
+        ("riscv32", geometry(10, 10, 64, 64, 1), 100),
+    ],
+)
+def test_blocks_of_pixels_go_on_from_row_to_row(target: str, shape: Geometry, width: int) -> None:
+    module = module_of([Case(shape)])
+    PlanKernels(target=target)(module)
+    assert [plan.row_width for plan in plans_in(module)] == [width]
 
 
 def test_isas_have_all_costs() -> None:
