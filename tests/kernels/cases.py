@@ -163,7 +163,13 @@ _INPUT_STATIONARY = [
     Case(geometry(3, 3, 16, 70), 0.02, zero_point=-128, seed=74, plan=_stationary(3, 3, 2, skip_padding=2)),
     Case(geometry(5, 4, 16, 9), 0.05, clamp=True, seed=75, plan=_stationary(4, 5, 2, skip_padding=1)),
     # All filterlets are stored, with the pruned ones as zeros.
-    Case(geometry(4, 4, 51, 12), 0.8, seed=76, plan=replace(_stationary(4, 2, 2, joined=3, skip_padding=2), dense=1)),
+    Case(
+        geometry(4, 4, 51, 12),
+        0.8,
+        zero_point=-128,
+        seed=76,
+        plan=replace(_stationary(4, 2, 2, joined=3, skip_padding=2), dense=1),
+    ),
     Case(geometry(8, 8, 32, 9), 0.5, zero_point=-128, seed=77, plan=replace(_stationary(8, 3), dense=1)),
     # Positions that all filters keep beside others.
     Case(geometry(4, 4, 32, 11), 0.95, zero_point=-128, seed=78, plan=_stationary(4, 4, 2, skip_padding=2)),
