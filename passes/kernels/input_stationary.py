@@ -28,6 +28,10 @@ PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
 
 
+_BEGUN = 4
+"""Filters whose sums are begun in one turn of a loop."""
+
+
 class InputStationaryKernel(WindowKernel):
     """Kernel position after kernel position, each with all filters that keep it; sums are in memory between them.
 
@@ -303,9 +307,10 @@ class InputStationaryKernel(WindowKernel):
             return [emit.advance(at, count * step) for at, step in zip(cursor, steps, strict=True)]
 
         cursor = [emit.pointer(self.parameter_table), biases, self._sums]
-        if len(self._blocks) > 1:
-            cursor = emit.loop(0, len(self._blocks) // 2, lambda _, *at: filters(2, *at), cursor)
-        filters(len(self._blocks) % 2, *cursor)
+        turns, rest = divmod(len(self._blocks), _BEGUN)
+        if turns:
+            cursor = emit.loop(0, turns, lambda _, *at: filters(_BEGUN, *at), cursor)
+        filters(rest, *cursor)
 
     def _begin_sums(self, parameters: ir.Value, biases: ir.Value, sums: ir.Value) -> None:
         """Writes what one filter's sums begin with."""

@@ -84,6 +84,12 @@ class RowLayout:
         return self.geometry.pads[2] if self.padded else 0
 
     @property
+    def is_dense(self) -> bool:
+        """Whether pixels lie without gaps from row to row, in one part, as they do in the input."""
+        g = self.geometry
+        return self.width == g.w and self.sampling == (1, 1) and self.row == self.width * (self.pixel or self.joined)
+
+    @property
     def window(self) -> int:
         """Elements from the first row to the first window, which may begin in padding that is not there: 0 or less."""
         rows, pixels = self.above - self.geometry.pads[0], self.left - self.geometry.pads[2]
@@ -187,7 +193,10 @@ class RowBuffer:
             first = emit.add(image, layout.window)
             emit.loop(0, g.oh, lambda y: body(y, emit.add(first, emit.mul(y, step))), step=together, unroll=False)
             return
-        self._write_padding(0, layout.span)
+        if layout.padded:
+            self._write_padding(0, layout.span)
+        else:
+            self._clear_last_vectors()
         if layout.slack:
             self._write_pattern(layout.span * layout.row, layout.slack, np.zeros(1, self._dtype))
 
@@ -210,6 +219,9 @@ class RowBuffer:
         above = min(layout.above, layout.span)
         if isinstance(block, int):
             inside = min(layout.span - above, -(-g.h // layout.sampling[0]))
+            if layout.is_dense and not above:
+                self._copy_pixels(image, 0, 0, inside * g.w)
+                return
             emit.loop(above, above + inside, lambda r: self._copy_row(image, emit.sub(r, above), r))
             return
         needed = emit.add(emit.mul(emit.sub(rows, 1), stride), layout.reach)
@@ -324,6 +336,17 @@ class RowBuffer:
             return
         for i in range(whole, count):
             piece(i, 1, self._dtype.itemsize)
+
+    def _clear_last_vectors(self) -> None:
+        """Channels that only fill up the vectors become zero, in a buffer of whole vectors without padding."""
+        layout, lanes = self.layout, self._lanes
+        zeros = emit.splat(0, emit.vector_type(lanes, self._row_type))
+        last = layout.pixel - lanes
+
+        def pixel(p: Index) -> None:
+            self.isa.store(zeros, self.data, emit.add(emit.mul(p, layout.pixel), last), _WORD)
+
+        emit.loop(0, layout.span * layout.width, pixel)
 
     def _write_padding(self, start: Index, rows: int) -> None:
         """``rows`` rows of padding; channels that only fill up the vectors become zero."""
