@@ -86,8 +86,8 @@ class RowLayout:
     @property
     def is_dense(self) -> bool:
         """Whether pixels lie without gaps from row to row, in one part, as they do in the input."""
-        g = self.geometry
-        return self.width == g.w and self.sampling == (1, 1) and self.row == self.width * (self.pixel or self.joined)
+        g, one_part = self.geometry, self.row == self.width * (self.pixel or self.joined)
+        return self.width == g.w and not self.left and self.sampling == (1, 1) and one_part
 
     @property
     def window(self) -> int:

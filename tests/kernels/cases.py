@@ -274,6 +274,12 @@ BATCHES: dict[str, list[Case]] = {
             ]
         )
     ],
+    # What is read of a row is as wide as the input, though padding is part of it.
+    "shifted": [
+        Case(geometry(3, 9, 28, 10, 2, strides=(3, 3), dilations=(2, 2), pads=(0, 2, 1, 1)), 0.5, seed=1),
+        Case(geometry(4, 7, 9, 16, strides=(2, 2), pads=(0, 2, 1, 0)), 0.25, seed=2),
+        Case(geometry(4, 7, 16, 6, strides=(2, 2), pads=(0, 1, 1, 0)), 0.5, seed=3),
+    ],
     "strides-pads-dilations": [
         Case(geometry(11, 12, c, 6, k, strides=strides, pads=pads, dilations=dilations), 0.5, seed=i)
         for i, (k, strides, pads, dilations) in enumerate(
