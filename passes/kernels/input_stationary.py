@@ -216,7 +216,8 @@ class InputStationaryKernel(WindowKernel):
         if not self.plan.skips_columns:
             biases = self.conv.bias[self._blocks, None] + missing[..., 0] * self.conv.input_zero_point
             return biases.astype(np.int32)
-        halves = (missing * (self.conv.input_zero_point >> self._missing_shift)).reshape(*missing.shape[:2], -1)
+        halves = missing * (self.conv.input_zero_point >> self._missing_shift)
+        halves = halves.reshape(*missing.shape[:2], self._pixels)
         if halves.size and not fit_halves(halves):
             raise PassError(
                 self.conv.op, "has weights whose sums are too large for its plan's skip_padding = 2; take 1."

@@ -162,6 +162,7 @@ _INPUT_STATIONARY = [
     Case(geometry(3, 3, 16, 64), 0.02, seed=73, plan=_stationary(3, 3, 2)),
     Case(geometry(3, 3, 16, 70), 0.02, zero_point=-128, seed=74, plan=_stationary(3, 3, 2, skip_padding=2)),
     Case(geometry(5, 4, 16, 9), 0.05, clamp=True, seed=75, plan=_stationary(4, 5, 2, skip_padding=1)),
+    Case(geometry(4, 4, 16, 9), 0.0, zero_point=-128, seed=87, plan=_stationary(4, 4, 2, skip_padding=2)),
     # All filterlets are stored, with the pruned ones as zeros.
     Case(
         geometry(4, 4, 51, 12),
