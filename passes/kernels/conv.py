@@ -265,7 +265,7 @@ class WindowKernel(ConvKernel):
             if g.ow % pixels:
                 x = emit.minimum(x, g.ow - pixels)
             column = emit.mul(x, self.layout.strides[1])
-            source = emit.add(window, emit.mul(column, self.layout.pixel))
+            source = emit.add(window, self.layout.whole_at(column))
             joined = emit.add(window, self.layout.joined_at(column))
             self._block(pixels, Window(source, joined), emit.add(target, emit.mul(x, g.f)))
 

@@ -38,11 +38,12 @@ class RowLayout:
         geometry: the convolution.
         group_stride: distance between the channels of two groups of one pixel, whole vectors; the joined ones left out.
         joined: channels of a pixel, from its last, that lie behind the row's others: those of all pixels without gaps.
-        width: pixels per row.
+        width: pixels per row, of the channels that are not joined where some are.
         rows: output rows per refill.
         slack: elements after the last row that may be read (and are zero), never used.
         sampling: (vertical, horizontal) of the input's rows and pixels, one in so many lies in the buffer.
-        padded: whether the buffer holds padding; nobody reads any otherwise.
+        padded: whether the buffer holds padding. Otherwise nobody reads any, but for that beside the joined channels
+            where some are joined.
         direct: the input itself has this layout: no buffer.
     """
 
@@ -64,7 +65,7 @@ class RowLayout:
 
         Args:
             same: whether the buffer's elements are of the input's type.
-            padded: whether padding is read, where there is any.
+            padded: whether padding is read, where there is any: of channels that are not joined where some are.
         """
         g = geometry
         one_part = g.group_channels in (group_stride, joined)
@@ -84,6 +85,16 @@ class RowLayout:
         return self.geometry.pads[2] if self.padded else 0
 
     @property
+    def joined_width(self) -> int:
+        """Pixels per row of the joined channels."""
+        return row_pixels(self.geometry) if self.pixel else self.width
+
+    @property
+    def joined_left(self) -> int:
+        """Pixels of padding that those begin with."""
+        return self.geometry.pads[2] if self.pixel else self.left
+
+    @property
     def is_dense(self) -> bool:
         """Whether pixels lie without gaps from row to row, in one part, as they do in the input."""
         g, one_part = self.geometry, self.row == self.width * (self.pixel or self.joined)
@@ -91,9 +102,8 @@ class RowLayout:
 
     @property
     def window(self) -> int:
-        """Elements from the first row to the first window, which may begin in padding that is not there: 0 or less."""
-        rows, pixels = self.above - self.geometry.pads[0], self.left - self.geometry.pads[2]
-        return rows * self.row + pixels * (self.pixel or self.joined)
+        """Elements from the first row to the first window's, which may be padding that is not there: 0 or less."""
+        return (self.above - self.geometry.pads[0]) * self.row
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -109,11 +119,16 @@ class RowLayout:
     @property
     def row(self) -> int:
         """From one row to the next; whole words where pixels have both whole vectors and joined channels."""
-        size = self.width * (self.pixel + self.joined)
+        size = self.width * self.pixel + self.joined_width * self.joined
         return -(-size // _WORD) * _WORD if self.pixel and self.joined else size
 
+    def whole_at(self, column: Index) -> Index:
+        """From the start of a row to a pixel's channels that are not joined; ``column`` counts padding, too."""
+        return emit.mul(emit.add(column, self.left - self.geometry.pads[2]), self.pixel)
+
     def joined_at(self, column: Index) -> Index:
-        """From the start of a row to the joined channels of the pixel at ``column``."""
+        """The same for the joined channels."""
+        column = emit.add(column, self.joined_left - self.geometry.pads[2])
         return emit.add(self.width * self.pixel, emit.mul(column, self.joined))
 
     @property
@@ -193,7 +208,7 @@ class RowBuffer:
             first = emit.add(image, layout.window)
             emit.loop(0, g.oh, lambda y: body(y, emit.add(first, emit.mul(y, step))), step=together, unroll=False)
             return
-        if layout.padded:
+        if layout.padded or layout.joined:
             self._write_padding(0, layout.span)
         else:
             self._clear_last_vectors()
@@ -254,7 +269,8 @@ class RowBuffer:
         copied = min(-(-g.w // layout.sampling[1]), layout.width - layout.left)
         if copied > 0:
             at, source = emit.mul(row, layout.row), emit.mul(y, layout.sampling[0] * g.w * g.c)
-            target, joined = (emit.add(at, by) for by in (layout.left * layout.pixel, layout.joined_at(layout.left)))
+            first = g.pads[2]
+            target, joined = (emit.add(at, by) for by in (layout.whole_at(first), layout.joined_at(first)))
             self._copy_pixels(emit.add(image, source), target, joined, copied)
 
     def _copy_pixels(self, source: Index, target: Index, joined: Index, pixels: int) -> None:

@@ -25,8 +25,7 @@ def row_layout(g: Geometry, plan: Plan) -> RowLayout:
     """Channels in whole vectors, but for the joined ones."""
     whole = -(-(g.c - plan.joined) // LANES)
     above, beside = any(g.pads[:2]) and not plan.skip_padding, any(g.pads[2:]) and not plan.skips_columns
-    padded = above or beside or plan.joined not in (0, g.c)
-    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True, padded=padded)
+    return RowLayout.plan(g, whole * LANES, plan.joined, plan.rows, 0, same=True, padded=above or beside)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,16 @@ _INPUT_STATIONARY = [
         seed=83,
         plan=_stationary(3, 7, skip_padding=2),
     ),
+    # The same but for joined channels, beside which padding is read.
+    Case(geometry(7, 8, 37, 6, n=2), 0.6, zero_point=-128, seed=88, plan=_stationary(8, 2, joined=5, skip_padding=2)),
+    Case(geometry(4, 4, 51, 9), 0.7, zero_point=-128, seed=89, plan=_stationary(4, 4, 2, joined=3, skip_padding=2)),
+    Case(
+        geometry(9, 8, 21, 7, strides=(2, 2), pads=(0, 1, 0, 1)),
+        0.6,
+        zero_point=-128,
+        seed=90,
+        plan=_stationary(4, 5, joined=5, skip_padding=2),
+    ),
     # One of the last rows of the input is not read.
     Case(
         geometry(8, 8, 20, 6, strides=(2, 2), pads=(1, 0, 1, 0)), 0.5, seed=84, plan=_stationary(4, 4, skip_padding=2)
