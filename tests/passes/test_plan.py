@@ -111,7 +111,7 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
 
 def test_almost_all_filterlets_may_all_be_stored() -> None:
     """Their addresses are shared then, for which others would not leave room."""
-    module = module_of([Case(geometry(4, 4, 51, 126), kept) for kept in (0.95, 0.5, 1.0)])
+    module = module_of([Case(geometry(4, 4, 67, 150), kept) for kept in (0.95, 0.5, 1.0)])
     PlanKernels(target="cortex-m55")(module)
     assert [plan.dense for plan in plans_in(module)] == [1, 0, 0]
 

@@ -65,14 +65,6 @@ def test_accesses_of_additions_and_pools(batch: str, target: str, plugin: Path, 
     assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
 
 
-def test_accesses_of_special_kernels(target: str, plugin: Path, tmp_path: Path) -> None:
-    """Of depthwise convolutions, and of what only this target computes."""
-    samples = [Sample.of(case) for case in (*cases.BATCHES["depthwise"], *cases.OF_TARGET[target])]
-    artifact = dtmm_mlir.compile(convolutions.build_module(samples), target, out=tmp_path / "out")
-    inputs = [sample.x for sample in samples]
-    assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
-
-
 def _is_alone(case: Case) -> bool:
     """Whether blocks may have fewer rows in the end, or padding is skipped while the input itself is read."""
     g, plan = case.geometry, case.plan
@@ -80,6 +72,14 @@ def _is_alone(case: Case) -> bool:
 
 
 ALONE = [case for case in cases.OF_TARGET["cortex-m55"] if _is_alone(case)]
+
+
+def test_accesses_of_special_kernels(target: str, plugin: Path, tmp_path: Path) -> None:
+    """Of depthwise convolutions, and of what only this target computes."""
+    samples = [Sample.of(case) for case in (*cases.BATCHES["depthwise"], *cases.OF_TARGET[target]) if case not in ALONE]
+    artifact = dtmm_mlir.compile(convolutions.build_module(samples), target, out=tmp_path / "out")
+    inputs = [sample.x for sample in samples]
+    assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
 
 
 @pytest.mark.parametrize("target", ["cortex-m55"], indirect=True)
@@ -150,5 +150,5 @@ def _violations(
         pytest.skip("this QEMU has no plugins")
     assert child.returncode == 0, child.stdout + child.stderr
     *lines, last = (work / "accesses.txt").read_text().splitlines()
-    assert int(last.removeprefix("accesses ")) > 1000
+    assert int(last.removeprefix("accesses ")) > 100
     return lines
