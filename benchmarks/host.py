@@ -17,7 +17,7 @@ import click
 import iree.runtime as rt
 import numpy as np
 import record
-from pruning import prune
+from pruning import LEAST_CHANNELS, prune
 from rich.console import Console
 from rich.table import Table
 
@@ -141,11 +141,12 @@ def load(name: str) -> tuple[bytes, np.ndarray, np.ndarray | None]:
     return (record.MODELS / f"{name}.tflite").read_bytes(), data["inputs"][0], data["expected"][0]
 
 
-def measure(name: str, pruned: float, turns: int) -> list[Timing]:
-    """Times ``name`` with ``pruned`` of its filterlets pruned on top; our output must be exact."""
+def measure(name: str, pruned: float, channels: int, turns: int) -> list[Timing]:
+    """Times ``name`` with ``pruned`` of its filterlets pruned on top, in layers of ``channels`` and more; our output must
+    be exact."""
     model, x, expected = load(name)
     if pruned:
-        model, expected = prune(model, pruned), None
+        model, expected = prune(model, pruned, channels=channels), None
     with tempfile.TemporaryDirectory(prefix="dtmm-") as folder:
         found = engines(model, x, Path(folder))
         for engine in found:
@@ -196,15 +197,22 @@ def show(timings: list[Timing], console: Console) -> None:
     type=click.FloatRange(0, 1),
     default=[0.0, 0.75],
     show_default=True,
-    help="Share of filterlets to prune at random, in layers of 32 channels and more; 0 leaves the model as it is.",
+    help="Share of filterlets to prune at random; 0 leaves the model as it is.",
+)
+@click.option(
+    "--channels",
+    default=LEAST_CHANNELS,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Layers of fewer input channels are not pruned.",
 )
 @click.option("--turns", default=15, show_default=True, type=click.IntRange(1), help="Turns of each engine.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
-def main(models: tuple[str, ...], shares: tuple[float, ...], turns: int, file: Path | None) -> None:
+def main(models: tuple[str, ...], shares: tuple[float, ...], channels: int, turns: int, file: Path | None) -> None:
     console = Console(width=120)
     if not WITH_LITERT:
         console.print("LiteRT is left out: the package ai-edge-litert is missing (extra 'bench').")
-    timings = [t for name in models for share in shares for t in measure(name, share, turns)]
+    timings = [t for name in models for share in shares for t in measure(name, share, channels, turns)]
     show(timings, console)
     if file:
         versions = record.versions(["ai-edge-litert"] if WITH_LITERT else [])

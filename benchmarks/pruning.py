@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import tflite
 
-_LEAST_CHANNELS = 32
+LEAST_CHANNELS = 32
 
 
-def prune(model: bytes, share: float, seed: int = 0) -> bytes:
+def prune(model: bytes, share: float, seed: int = 0, channels: int = LEAST_CHANNELS) -> bytes:
     """``model`` with ``share`` of all filterlets of its 2-D convolutions set to zero.
 
-    Convolutions of fewer than 32 input channels stay as they are. Int8 weights are symmetric, so zero is zero.
+    Int8 weights are symmetric, so zero is zero.
 
     Args:
         model: a TFLite file with int8 weights.
         share: 0 to 1, of the filterlets of each layer.
+        channels: convolutions of fewer input channels stay as they are.
     """
     data = bytearray(model)
     root, random = tflite.Model.GetRootAs(data), np.random.default_rng(seed)
@@ -23,7 +24,7 @@ def prune(model: bytes, share: float, seed: int = 0) -> bytes:
     for number in _convolution_weights(root, graph):
         tensor = graph.Tensors(number)
         shape = tensor.ShapeAsNumpy()
-        if shape[3] >= _LEAST_CHANNELS:
+        if shape[3] >= channels:
             weights = root.Buffers(tensor.Buffer()).DataAsNumpy().reshape(-1, shape[3])  # a view of data
             weights[random.permutation(len(weights))[: round(share * len(weights))]] = 0
     return bytes(data)

@@ -81,7 +81,7 @@ def test_pruning_keeps_the_asked_share(monkeypatch: pytest.MonkeyPatch) -> None:
     from pruning import prune
 
     model = MODEL.read_bytes()
-    assert prune(model, 0.0) == model
+    assert prune(model, 0.0) == prune(model, 1.0, channels=1000) == model
     pruned = prune(model, 1.0)
     changed = np.flatnonzero(np.frombuffer(model, np.uint8) != np.frombuffer(pruned, np.uint8))
     assert len(pruned) == len(model)
