@@ -142,8 +142,9 @@ def load(name: str) -> tuple[bytes, np.ndarray, np.ndarray | None]:
 
 
 def measure(name: str, pruned: float, channels: int, turns: int) -> list[Timing]:
-    """Times ``name`` with ``pruned`` of its filterlets pruned on top, in layers of ``channels`` and more; our output must
-    be exact."""
+    """Times ``name`` with ``pruned`` of its filterlets pruned on top, in layers of so many ``channels`` and more; our
+    output must be exact.
+    """
     model, x, expected = load(name)
     if pruned:
         model, expected = prune(model, pruned, channels=channels), None

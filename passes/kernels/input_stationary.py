@@ -285,6 +285,8 @@ class InputStationaryKernel(WindowKernel):
     def _begin(self) -> None:
         """Biases as the first sums, and the lists of passes."""
         self._ends: ir.Value | None = None
+        if not len(self._blocks):
+            return  # there may be no memory
         self._sums = emit.opaque(emit.pointer(self.memory, self._sums_at))
         self._first_list = emit.opaque(emit.pointer(self.memory, self._lists_at[0]))
         self._store_biases(self._biases_from(0) if self._own_biases else emit.pointer(self.parameter_table))

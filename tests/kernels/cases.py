@@ -163,6 +163,13 @@ _INPUT_STATIONARY = [
     Case(geometry(3, 3, 16, 70), 0.02, zero_point=-128, seed=74, plan=_stationary(3, 3, 2, skip_padding=2)),
     Case(geometry(5, 4, 16, 9), 0.05, clamp=True, seed=75, plan=_stationary(4, 5, 2, skip_padding=1)),
     Case(geometry(4, 4, 16, 9), 0.0, zero_point=-128, seed=87, plan=_stationary(4, 4, 2, skip_padding=2)),
+    # All that is read is padding, of filters with weights and without.
+    *(
+        Case(
+            geometry(1, 1, 16, 4, 1, strides=(3, 3), pads=(1, 1, 1, 1)), kept, seed=i, plan=_stationary(1, 1, 1, **more)
+        )
+        for i, (kept, more) in enumerate(((0.8, {"skip_padding": 2}), (0.0, {"skip_padding": 2}), (0.0, {})), 91)
+    ),
     # All filterlets are stored, with the pruned ones as zeros.
     Case(
         geometry(4, 4, 51, 12),
