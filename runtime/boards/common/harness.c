@@ -11,6 +11,8 @@
  */
 #include DTMM_HEADER
 
+#include <string.h>
+
 #include "semihosting.h"
 #include "stack.h"
 #include "ticks.h"
@@ -24,6 +26,9 @@
 #define OUTPUT_COUNT MODEL_MACRO(_OUTPUT_COUNT)
 #define ALIGN_UP(bytes) (((size_t)(bytes) + DTMM_ALIGNMENT - 1u) / DTMM_ALIGNMENT * DTMM_ALIGNMENT)
 #define ALIGNED __attribute__((aligned(DTMM_ALIGNMENT)))
+
+/* What memory holds before the first inference, which may be anything. */
+#define GARBAGE 0xA5
 
 static const uint32_t input_bytes[INPUT_COUNT] = MODEL_MACRO(_INPUT_BYTES);
 static const uint32_t output_bytes[OUTPUT_COUNT] = MODEL_MACRO(_OUTPUT_BYTES);
@@ -88,6 +93,8 @@ int main(void) {
   const int output_file = open_or_fail("outputs.bin", SEMIHOSTING_WRITE);
   const uint32_t inferences = (uint32_t)semihosting_length(input_file) / inference_bytes;
 
+  memset(arena, GARBAGE, sizeof arena);
+  memset(output_memory, GARBAGE, sizeof output_memory);
   check(MODEL_FUNCTION(_init)(arena, sizeof arena));
   uint32_t ticks = 0;
   for (uint32_t n = 0; n < inferences; ++n) {
