@@ -380,13 +380,27 @@ class Finish:
         if not self.even:
             apart = [*self._bytes(first), *self._store("vstrb", OFFSETS)]
             return [load, *apart, *self._bytes(second), *self._store("vstrb", _NEXT_OFFSETS), step]
-        together = [*self._bytes(first), *self._halves(_SECOND_RESULT, second)]
-        together.append(f"vqmovnt.s16 {_RESULT}, {_SECOND_RESULT}")
+        together = [*self._halves(_RESULT, first), self._narrow("b", _RESULT), *self._halves(_SECOND_RESULT, second)]
+        together += [self._narrow("t", _SECOND_RESULT), *self._moved]
         return [load, *together, *self._store("vstrh", OFFSETS), step]
 
     def _bytes(self, parameters: tuple[str, ...]) -> list[str]:
         """One filter's results in the lower bytes of the i16 lanes of ``_RESULT``."""
-        return [*self._halves(_RESULT, parameters), f"vqmovnb.s16 {_RESULT}, {_RESULT}"]
+        return [*self._halves(_RESULT, parameters), self._narrow("b", _RESULT), *self._moved]
+
+    @property
+    def _is_unsigned(self) -> bool:
+        """Whether the zero point is that of a ReLU: results are narrowed as u8 ahead of it, for two filters at once."""
+        return self.zero_point == -128
+
+    def _narrow(self, half: str, source: str) -> str:
+        """Results to the lower or upper bytes, ``b`` or ``t``, of ``_RESULT``."""
+        return f"vqmov{'u' if self._is_unsigned else ''}n{half}.s16 {_RESULT}, {source}"
+
+    @property
+    def _moved(self) -> list[str]:
+        """From u8 to i8."""
+        return [f"vadd.i8 {_RESULT}, {_RESULT}, {ZERO_POINT}"] if self._is_unsigned else []
 
     def _halves(self, result: str, parameters: tuple[str, ...]) -> list[str]:
         """One filter's results as i16, and its sums begun again."""
@@ -399,7 +413,8 @@ class Finish:
             lines += scaled(self.rounding, f"q{v}", f"q{v + 2}", multiplier, shift)
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
         lines += [f"vqmovnb.s32 {result}, {low}"] + ([f"vqmovnt.s32 {result}, {high}"] if len(vectors) > 1 else [])
-        return lines + ([f"vqadd.s16 {result}, {result}, {ZERO_POINT}"] if self.zero_point else [])
+        adds = self.zero_point and not self._is_unsigned
+        return lines + ([f"vqadd.s16 {result}, {result}, {ZERO_POINT}"] if adds else [])
 
     def _begin_with(self, bias: str, vector: int) -> list[str]:
         """What a vector of sums begins with again, in q4, which holds that of the vector before."""

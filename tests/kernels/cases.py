@@ -163,6 +163,20 @@ _INPUT_STATIONARY = [
     Case(geometry(3, 3, 16, 70), 0.02, zero_point=-128, seed=74, plan=_stationary(3, 3, 2, skip_padding=2)),
     Case(geometry(5, 4, 16, 9), 0.05, clamp=True, seed=75, plan=_stationary(4, 5, 2, skip_padding=1)),
     Case(geometry(4, 4, 16, 9), 0.0, zero_point=-128, seed=87, plan=_stationary(4, 4, 2, skip_padding=2)),
+    # Results of a ReLU, side by side or apart, of one filter at a time or two, of whole blocks or parts.
+    *(
+        Case(geometry(5, 4, 16, f), kept, rescale=rescale, seed=i, plan=plan, output_zero_point=-128)
+        for i, (f, kept, rescale, plan) in enumerate(
+            [
+                (8, 0.8, "double", _stationary(4, 5, 2)),
+                (9, 0.8, "double", _stationary(4, 5, 2)),
+                (8, 0.8, "single", _stationary(3, 5)),
+                (70, 0.05, "double", _stationary(4, 5, 2)),
+                (1, 0.9, "double", _stationary(4, 5)),
+            ],
+            94,
+        )
+    ),
     # All that is read is padding, of filters with weights and without.
     *(
         Case(
@@ -372,6 +386,21 @@ BATCHES: dict[str, list[Case]] = {
         for rescale in ("double", "single", "wide", "none")
         for clamp in (False, True)
         for c, k in ((7, 3), (33, 1))
+    ],
+    "rectified": [
+        Case(geometry(h, w, c, f, k), kept, rescale=rescale, seed=i, clamp=clamp, output_zero_point=-128)
+        for i, (h, w, c, f, k, kept, rescale, clamp) in enumerate(
+            [
+                (4, 4, 16, 12, 3, 0.5, "double", False),
+                (4, 4, 20, 11, 3, 0.5, "double", False),
+                (5, 3, 16, 9, 3, 0.4, "single", False),
+                (8, 8, 33, 6, 3, 0.6, "double", False),
+                (3, 7, 16, 8, 1, 1.0, "wide", False),
+                (6, 6, 24, 10, 3, 0.1, "double", False),
+                (6, 5, 12, 8, 3, 0.5, "double", True),
+                (6, 6, 16, 8, 3, 0.5, "extreme-double", False),
+            ]
+        )
     ],
     "extremes": [
         Case(geometry(2, w, c, 64, 1), 0.7, rescale=rescale, seed=i)

@@ -39,6 +39,7 @@ class Case:
         zero_point: of an i8 input; any by default.
         largest: magnitude of i8 weights.
         pruned: kernel positions that no filter keeps.
+        output_zero_point: of an i8 result; any by default. -128 is that of a ReLU.
     """
 
     geometry: Geometry
@@ -51,6 +52,7 @@ class Case:
     zero_point: int | None = None
     largest: int = 127
     pruned: tuple[int, ...] = ()
+    output_zero_point: int | None = None
 
     def __str__(self) -> str:
         g = self.geometry
@@ -100,6 +102,8 @@ class Sample:
             zero_point = zero_point if case.zero_point is None else case.zero_point
             sums = reference.convolve(x, weights, bias, g, zero_point)
             rescale = _rescale(case.rescale, sums, random)
+            if rescale and case.output_zero_point is not None:
+                rescale = replace(rescale, output_zero_point=case.output_zero_point)
             clamp = (-100, 90) if case.clamp else None
         expected = reference.conv_2d(x, weights, bias, g, zero_point, rescale, clamp)
         return Sample(case, weights, bias, zero_point, rescale, clamp, x, expected)
