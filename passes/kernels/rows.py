@@ -71,7 +71,7 @@ class RowLayout:
         one_part = g.group_channels in (group_stride, joined)
         if same and one_part and not (padded and any(g.pads)) and not slack:
             return RowLayout(g, group_stride, joined, g.w, g.oh, 0, padded=False, direct=True)
-        width = row_pixels(g) if padded else min(row_pixels(g) - g.pads[2], g.w)
+        width = row_pixels(g) if padded else _inside(row_pixels(g), g.pads[2], g.w)
         return RowLayout(g, group_stride, joined, width, min(rows, g.oh), slack, sampling(g), padded)
 
     @property
@@ -135,7 +135,7 @@ class RowLayout:
     def span(self) -> int:
         """Input rows that ``rows`` output rows read, padding included where it lies in the buffer."""
         g, rows = self.geometry, self.span_of(self.rows)
-        return rows if self.padded or self.rows < g.oh else min(rows - g.pads[0], g.h)
+        return rows if self.padded or self.rows < g.oh else _inside(rows, g.pads[0], g.h)
 
     @property
     def reach(self) -> int:
@@ -159,6 +159,11 @@ class RowLayout:
         return ky * self.geometry.dilations[0] * self.row + kx * self.geometry.dilations[1] * (
             self.pixel or self.joined
         )
+
+
+def _inside(size: int, before: int, input: int) -> int:
+    """How much of ``size``, which begins with padding, is input; none where padding is all that is read."""
+    return max(0, min(size - before, input))
 
 
 def sampling(g: Geometry) -> tuple[int, int]:

@@ -184,6 +184,17 @@ _INPUT_STATIONARY = [
         )
         for i, (kept, more) in enumerate(((0.8, {"skip_padding": 2}), (0.0, {"skip_padding": 2}), (0.0, {})), 91)
     ),
+    *(
+        Case(geometry(h, w, 20, 4, k, strides=(7, 7), pads=pads), 0.8, zero_point=-128, seed=i, plan=plan)
+        for i, (h, w, k, pads, plan) in enumerate(
+            [
+                (1, 1, 1, (5, 0, 5, 0), _stationary(1, 1, skip_padding=2)),
+                (1, 4, 1, (5, 0, 0, 0), _stationary(1, 1, skip_padding=1)),
+                (4, 1, (3, 1), (1, 1, 5, 0), _stationary(1, 1, skip_padding=2)),
+            ],
+            99,
+        )
+    ),
     # All filterlets are stored, with the pruned ones as zeros.
     Case(
         geometry(4, 4, 51, 12),
