@@ -74,10 +74,11 @@ class Geometry:
 
     @property
     def input_pixels(self) -> int:
+        """Those of all images of the batch."""
         return self.n * self.h * self.w
 
     def in_rows_of(self, pixels: int) -> Geometry:
-        """The same with other rows, where it takes pixels alone."""
+        """The same with rows of so many input pixels, which divide all, where it takes pixels alone; one image."""
         return replace(self, n=1, h=self.input_pixels // pixels, w=pixels)
 
     def rows_inside(self, ky: int) -> int:

@@ -237,20 +237,20 @@ class _Part:
 
 
 def reshaped(conv: Convolution, shape: Geometry) -> Convolution:
-    """The convolution in another shape."""
+    """The convolution in another shape of as many pixels, which it takes alone."""
     return _Part(shape, conv.weights, conv.kept, conv.element_type, conv.input_zero_point)
-
-
-def _as_stored(conv: Convolution, plan: Plan) -> Convolution:
-    """In the shape that a plan's kernel computes, with the filterlets that it stores."""
-    kept = np.ones_like(conv.kept) if plan.dense else conv.kept
-    return _Part(plan.shape(conv.geometry), conv.weights, kept, conv.element_type, conv.input_zero_point)
 
 
 def unpruned(conv: Convolution) -> Convolution:
     """The convolution with all of its filterlets."""
     kept = np.ones_like(conv.kept)
     return _Part(conv.geometry, conv.weights, kept, conv.element_type, conv.input_zero_point)
+
+
+def _as_stored(conv: Convolution, plan: Plan) -> Convolution:
+    """The convolution in the shape that a plan's kernel computes, with the filterlets that it stores."""
+    conv = reshaped(conv, plan.shape(conv.geometry)) if plan.row_width else conv
+    return unpruned(conv) if plan.dense else conv
 
 
 def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
@@ -490,13 +490,11 @@ class _Blocks:
 def _blocks(conv: Convolution, plan: Plan) -> _Blocks:
     drops_constants = conv.element_type == "i8" and conv.geometry.groups == 1
     kept = conv.kept
-    return _read_blocks(kept.tobytes(), kept.shape, plan.filters, plan.run_width, bool(plan.dense), drops_constants)
+    return _read_blocks(kept.tobytes(), kept.shape, plan.filters, plan.run_width, drops_constants)
 
 
 @lru_cache(maxsize=1024)
-def _read_blocks(
-    kept: bytes, shape: tuple[int, int, int], filters: int, width: int, dense: bool, drops_constants: bool
-) -> _Blocks:
+def _read_blocks(kept: bytes, shape: tuple[int, int, int], filters: int, width: int, drops_constants: bool) -> _Blocks:
     """Plans differ in much that does not change their blocks.
 
     Args:
@@ -504,7 +502,7 @@ def _read_blocks(
     """
     starts = np.minimum(np.arange(0, shape[0], filters), shape[0] - filters)
     members = np.add.outer(starts, np.arange(filters))
-    blocks = np.logical_or(np.frombuffer(kept, bool).reshape(shape)[members].any(axis=1), dense)
+    blocks = np.asarray(np.frombuffer(kept, bool).reshape(shape)[members].any(axis=1))
     computed = np.flatnonzero(np.logical_or(blocks.any(axis=(1, 2)), not drops_constants))
     same = bool(len(computed) and (blocks[computed] == blocks[computed[0]]).all())
     return _Blocks(cover(blocks, width), len(computed), same, shape[0] - len(np.unique(members[computed])))

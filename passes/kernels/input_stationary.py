@@ -27,7 +27,6 @@ from dtmm_mlir.passes.kernels.stationary_schedule import Counts, Entries, Schedu
 PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
 
-
 _BEGUN = 4
 """Filters whose sums are begun in one turn of a loop."""
 
@@ -168,8 +167,8 @@ class InputStationaryKernel(WindowKernel):
                 yield rounds, weights, -chains[-1].moved, passes.leave(chains[-1], self._first_chain(entries[i + 1 :]))
                 continue
             count, stored = int(self._counts.at(kind.joined)[place]), schedule.stored(kind.joined)
-            first_with = schedule.addressed(kind.joined, self._counts)[place]
-            rounds = self._rounds_at(k, first_with) - self._lists_at[0]
+            addressed = schedule.addressed(kind.joined, self._counts)[place]
+            rounds = self._rounds_at(k, addressed) - self._lists_at[0]
             first = self._weights_before[kind.joined, place]
             for v, chain in enumerate(chains):
                 weights = first + count * sum(stored[: kind.vectors[0] + v])

@@ -95,7 +95,7 @@ class RowLayout:
         return self.geometry.pads[2] if self.pixel else self.left
 
     @property
-    def is_dense(self) -> bool:
+    def is_contiguous(self) -> bool:
         """Whether pixels lie without gaps from row to row, in one part, as they do in the input."""
         g, one_part = self.geometry, self.row == self.width * (self.pixel or self.joined)
         return self.width == g.w and not self.left and self.sampling == (1, 1) and one_part
@@ -239,7 +239,7 @@ class RowBuffer:
         above = min(layout.above, layout.span)
         if isinstance(block, int):
             inside = min(layout.span - above, -(-g.h // layout.sampling[0]))
-            if layout.is_dense and not above:
+            if layout.is_contiguous and not above:
                 self._copy_pixels(image, 0, 0, inside * g.w)
                 return
             emit.loop(above, above + inside, lambda r: self._copy_row(image, emit.sub(r, above), r))

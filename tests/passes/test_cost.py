@@ -63,6 +63,7 @@ def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels:
 SHAPES = [
     (geometry(28, 28, 1, 16), 1.0),
     (geometry(16, 16, 18, 24, 1), 0.5),
+    (geometry(25, 5, 40, 24, 1), 1.0),
     (geometry(8, 8, 40, 24), 0.25),
     (geometry(8, 8, 48, 24, strides=(2, 2)), 0.6),
     (geometry(4, 4, 51, 40), 0.3),
