@@ -353,7 +353,7 @@ class InputStationaryKernel(WindowKernel):
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
         rows = [emit.advance(self._sums, kind.rows[0] * self._schedule.pixels * WORD) for kind in kinds]
         begins = [emit.broadcast(llvm.PtrToIntOp(emit.i32(), sums).result, wide) for sums in rows]
-        most = int(self._counts.at(joined)[places].max())
+        counts = self._counts.at(joined)[places].tolist()
 
         def copy(at: int, source: ir.Value, targets: Sequence[ir.Value]) -> None:
             value = emit.load_from(emit.advance(source, at, entry), narrow, entry.width // 8)
@@ -361,29 +361,38 @@ class InputStationaryKernel(WindowKernel):
             for begin, target in zip(begins, targets, strict=True):
                 emit.store_to(arith.addi(value, begin), emit.advance(target, at * WORD), WORD)
 
-        def round(filters: ir.Value, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
-            """A whole round is copied, of which what is too much is overwritten by what follows."""
-            for at in range(0, unrolled, lanes):
+        def round(filters: Index, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
+            """Whole vectors are copied, of which what is too much is overwritten by what follows."""
+            for at in range(0, filters if isinstance(filters, int) else unrolled, lanes):
                 copy(at, source, targets)
-            source = emit.advance(source, arith.index_cast(ir.IndexType.get(), filters), entry)
-            behind = [_behind(target, arith.shli(filters, _number(2))) for target in targets]
+            source = emit.advance(source, filters, entry)
+            behind = [emit.advance(target, emit.mul(filters, WORD)) for target in targets]
             again = [_number(self._passes.again(chain)) for chain in chains]
             return [source, *(_put(target, word) for target, word in zip(behind, again, strict=True))]
 
-        def place(_: Index, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
-            count, source = self._read(source)
-            source, *ends = round(arith.subi(_number(unrolled), _skipped(count, unrolled)), source, *targets)
-            if most > unrolled:
-                more = arith.subi(_rounds(count, unrolled), _number(1))
-                whole = partial(round, _number(unrolled))
-                more = arith.index_cast(ir.IndexType.get(), more)
-                source, *ends = emit.loop(0, more, lambda _, *at: whole(*at), [source, *ends])
+        def place(number: Index, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
+            count: Index
+            if isinstance(number, int):
+                count, source = counts[number], emit.advance(source, 1, entry)
+            else:
+                word, source = self._read(source)
+                count = arith.index_cast(ir.IndexType.get(), word)
+            rounds, first = _rounds(count, unrolled)
+            source, *ends = round(first, source, *targets)
+            if max(counts) > unrolled:
+                whole = partial(round, unrolled)
+                source, *ends = emit.loop(0, emit.sub(rounds, 1), lambda _, *at: whole(*at), [source, *ends])
             for chain, end in zip(chains, ends, strict=True):
                 _put(emit.advance(end, -WORD), _number(self._passes.following(chain)))
             return [source, *ends]
 
         targets = [self._at_lists(self._rounds_at(number, places[0])) for number in numbers]
-        emit.loop(0, len(places), place, [self._entries(joined, places[0]), *targets])
+        cursor = [self._entries(joined, places[0]), *targets]
+        if not self._schedule.are_few(joined, places, self._counts):
+            emit.loop(0, len(places), place, cursor)
+            return
+        for number in range(len(places)):
+            cursor = place(number, *cursor)
 
     def _write_lists(self) -> None:
         """The lists of passes, one behind the other."""
@@ -580,18 +589,12 @@ def _number(value: int) -> ir.Value:
     return emit.splat(value, emit.i32())
 
 
-def _skipped(count: ir.Value, unrolled: int) -> ir.Value:
-    """How many filters a pass's first round leaves out."""
-    return arith.andi(arith.subi(_number(0), count), _number(unrolled - 1))
-
-
-def _rounds(count: ir.Value, unrolled: int) -> ir.Value:
-    """How many rounds a pass takes."""
-    return arith.divui(arith.addi(count, _number(unrolled - 1)), _number(unrolled))
-
-
-def _behind(address: ir.Value, bytes: ir.Value) -> ir.Value:
-    return emit.advance(address, arith.index_cast(ir.IndexType.get(), bytes))
+def _rounds(count: Index, unrolled: int) -> tuple[Index, Index]:
+    """How many rounds a pass takes, and how many filters the first one has: what the others leave."""
+    if isinstance(count, int):
+        return -(-count // unrolled), (count - 1) % unrolled + 1
+    rounds = arith.divui(emit.index(emit.add(count, unrolled - 1)), emit.index(unrolled))
+    return rounds, emit.sub(count, emit.mul(emit.sub(rounds, 1), unrolled))
 
 
 def _put(address: ir.Value, *words: ir.Value) -> ir.Value:

@@ -26,7 +26,7 @@ import numpy as np
 
 from dtmm_mlir.passes.kernels.mve_assembly import SUMS, Rounding, load, scaled
 
-LIST, DATA, START = "r1", "r9", "r11"
+LIST, DATA, START = "r9", "r1", "r11"
 """What ``Passes`` begins with: addresses, and ``Passes.start``."""
 
 PARAMETERS, BIASES, STORED, OUTPUT, LEFT, MASK, ZERO_POINT, OFFSETS = "r1", "r6", "r3", "r11", "lr", "r9", "r8", "q7"
@@ -46,7 +46,8 @@ HEADER = 4
 CHANGED = ("r3", "r5")
 """What ``Passes`` writes besides."""
 
-_PLACES, _WEIGHTS, _INPUT, _FIRST, _SECOND, _NEXT = "r1", "r3", "r7", "r5", "r11", "r9"
+_NEXT = LIST
+_PLACES, _WEIGHTS, _INPUT, _FIRST, _SECOND = "r1", "r3", "r7", "r5", "r11"
 _WITH_INPUT = "r6"
 """Its neighbour on the stack, which stays aligned to eight bytes."""
 
@@ -280,7 +281,7 @@ class Passes:
     @cached_property
     def _begin(self) -> list[str]:
         """The first pass begins as if one of its kind had been before."""
-        lines = [f"push.w {{{_WITH_INPUT}, {_INPUT}}}", f"mov.w {_INPUT}, {DATA}", f"mov.w {_NEXT}, {LIST}"]
+        lines = [f"push.w {{{_WITH_INPUT}, {_INPUT}}}", f"mov.w {_INPUT}, {DATA}"]
         for chain in self.chains:
             lines += [f"movw {_FIRST}, #{(1 << chain.stored) - 1}", f"vmsr p0, {_FIRST}"] if chain.masked else []
         return [*lines, f"add pc, {START}"]

@@ -314,6 +314,11 @@ class Schedule:
                 if same:
                     yield same, list(places)
 
+    def are_few(self, joined: bool, places: list[int], counts: Counts) -> bool:
+        """Whether the addresses at some places are few enough to be written by code without loops."""
+        rounds = sum(-(-int(counts.at(joined)[place]) // self.plan.unrolled) for place in places)
+        return rounds <= 2 * self.plan.unrolled
+
 
 _CONSTANT, _CONSTANTS = 6, 8
 """Instructions that store a constant filter's results of a block of pixels, and those once for all."""
