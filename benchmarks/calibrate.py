@@ -45,7 +45,7 @@ CHANNELS, FILTERS = ((1, 20), (16, 130), (3, 48)), ((2, 20), (12, 130), (8, 64))
 """Of tiny, usual and wide layers."""
 
 KNOWN: Mapping[str, Sequence[str]] = {
-    "mve": ("data", "far_joined", "joined", "mac", "passes", "weights"),
+    "mve": ("addressed_straight", "data", "far_joined", "joined", "listed", "mac", "passes", "weights"),
     "dsp": ("data", "joined", "mac", "masked_run", "weights"),
 }
 """For integers, what the innermost loop says without a measurement, and what a fit over all does not tell apart."""

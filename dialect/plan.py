@@ -10,8 +10,8 @@ from iree.compiler import ir
 
 from dtmm_mlir.dialect.ops import Geometry
 
-Kernel = Literal["table", "pairs", "input_stationary", "pixel_lanes", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "pairs", "input_stationary", "pixel_lanes", "depthwise")
+Kernel = Literal["table", "pairs", "mixed", "input_stationary", "pixel_lanes", "depthwise"]
+KERNELS: tuple[Kernel, ...] = ("table", "pairs", "mixed", "input_stationary", "pixel_lanes", "depthwise")
 
 
 _LIMITS = {
@@ -33,15 +33,16 @@ class Plan:
 
     Attributes:
         kernel: ``table`` walks the runs of a block of filters; ``pairs`` walks the filterlets that two filters keep at
-            the same positions, then those of each by itself; ``input_stationary`` walks the kernel positions, loads
-            the inputs there once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the
-            runs of a block of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and
-            multiplies channel by channel.
+            the same positions, then those of each by itself; ``mixed`` walks the whole rows of the kernel that a filter
+            keeps, then its other filterlets; ``input_stationary`` walks the kernel positions, loads the inputs there
+            once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the runs of a block
+            of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and multiplies channel by
+            channel.
         pixels: neighbouring output pixels computed together, 1 to 8; in the ``pixel_lanes`` kernel vectors of them.
         filters: neighbouring filters computed together; they share their runs. 1 to 4, in ``pixel_lanes`` to 8.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
             FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives. In ``pairs`` 1,
-            or the kernel's width where rows that both filters keep wholly are runs.
+            or the kernel's width where rows that both filters keep wholly are runs; in ``mixed`` the kernel's width.
         rows: output rows computed per refill of the row buffer, or of the ``pixel_lanes`` kernel's planes.
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
@@ -92,8 +93,8 @@ class Plan:
 
     @property
     def stored_width(self) -> int:
-        """Filterlets per run as they are packed; the ``pairs`` kernel makes its own runs of plain FWCS."""
-        return 1 if self.kernel == "pairs" else self.run_width
+        """Filterlets per run as they are packed; ``pairs`` and ``mixed`` make their own runs of plain FWCS."""
+        return 1 if self.kernel in ("pairs", "mixed") else self.run_width
 
     def blocks(self, filters: int) -> int:
         """Blocks that ``filters`` filters are computed in; the last one overlaps where they do not divide."""

@@ -219,8 +219,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield from _joined(plan, view)
     if plan.masked and (plan.kernel != "table" or plan.dense or plan.skip_padding or g.groups > 1 or g.kh * g.kw > 16):
         yield "plan is masked, which takes the table kernel, one group, 16 positions, and no dense or skip_padding"
-    if plan.kernel == "pairs":
-        yield from _pairs(plan, view)
+    if plan.kernel in ("pairs", "mixed"):
+        yield from _parts(plan, view)
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
     if plan.kernel == "pixel_lanes":
@@ -251,12 +251,15 @@ def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
         )
 
 
-def _pairs(plan: Plan, view: ConvView | PackedConvView) -> Findings:
-    g = view.geometry
-    if view.element_type != "i8" or g.groups > 1 or g.f < 2 or g.kh * g.kw > 255:
-        yield "plan names the pairs kernel, which takes i8, one group, two filters and at most 255 positions"
-    if plan.filters > 1 or plan.run_width not in (1, g.kw) or plan.dense:
-        yield f"plan names the pairs kernel, which takes filters of 1, a run_width of 1 or {g.kw}, and no dense"
+def _parts(plan: Plan, view: ConvView | PackedConvView) -> Findings:
+    g, kernel = view.geometry, plan.kernel
+    if view.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255 or (kernel == "pairs" and g.f < 2):
+        filters = ", two filters" if kernel == "pairs" else ""
+        yield f"plan names the {kernel} kernel, which takes i8, one group{filters} and at most 255 positions"
+    widths = sorted({1, g.kw} if kernel == "pairs" else {g.kw})
+    if plan.filters > 1 or plan.run_width not in widths or plan.dense:
+        named = " or ".join(map(str, widths))
+        yield f"plan names the {kernel} kernel, which takes filters of 1, a run_width of {named}, and no dense"
 
 
 def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:

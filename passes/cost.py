@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -14,11 +14,12 @@ import numpy as np
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.constants import Pattern
-from dtmm_mlir.passes.kernels.filters import PARAMETERS
+from dtmm_mlir.passes.kernels.conv import RESULTS
+from dtmm_mlir.passes.kernels.filters import PARAMETERS, Run
 from dtmm_mlir.passes.kernels.input_stationary import own_biases, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, WORD, Finish
-from dtmm_mlir.passes.kernels.pairs import Pairs, record_words
+from dtmm_mlir.passes.kernels.parts import MEMBERS, Parts, record_words
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD
@@ -80,7 +81,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     Returns:
         Of every kernel ``call``: one.
 
-        Of tables and ``pairs``:
+        Of tables, ``pairs`` and ``mixed``:
 
         - ``data``, ``weights``, ``joined``: vectors loaded; ``mac``: multiplied; ``far``: times that the
           address moves because a column is out of a load's reach, ``far_joined``: because joined channels of
@@ -90,10 +91,11 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
           ``tested_run``: runs that may lie in the padding and are skipped there, ``tested_joined``: those of
           joined channels; ``masked_run``: tests whether a block has a run;
         - ``block``: blocks of filters; ``own_block``: those with tables, ``zoned_block``: and that skip
-          padding; ``pair_block``: those of the ``pairs`` kernel, ``pair_row``: kernel rows of those that
-          skip padding; ``pixel_block``: blocks of pixels; ``row``: output rows;
-        - ``finished``: blocks whose results ``Isa.finish`` stores; of the others, ``filter``: filters,
-          ``results``: requantizations of four pixels, ``results_of_1`` and so on: of fewer.
+          padding; ``block_part``: kinds of runs of those of ``pairs`` and ``mixed``, ``block_row``: kernel rows
+          of those that skip padding; ``pixel_block``: blocks of pixels; ``row``: output rows;
+        - ``finished``: blocks of one filter or two whose results ``Isa.finish`` stores, ``finished_four``: of
+          four, ``finished_four_pixel``: pixels of these; of the others, ``filter``: filters, ``results``:
+          requantizations of four pixels, ``results_of_1`` and so on: of fewer.
 
         Of constant results ``constant``: filters, at each block of pixels; ``pattern``: vectors that are stored
         pixel by pixel instead; ``pattern_pixel``: these pixels, where other results are stored, too.
@@ -102,7 +104,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         and from its own end; ``copied_pixel``: pixels copied one by one, ``copied_part``: vectors of these.
 
         Of ``input_stationary`` kernels ``stationary``: one; ``passes``: instructions of the assembly; ``list``:
-        lists of passes, ``listed``: their entries; ``place``: lists of sums, ``addressed``: words of these;
+        lists of passes, ``listed``: their entries; ``place``: lists of sums written in loops, ``addressed``: words of
+        these; ``addressed_straight``: loads, sums and stores that write the others;
         ``begun``: filters whose sums begin with a bias; ``stationary_block``: blocks of pixels,
         ``joined_block``: those that read joined channels and others.
 
@@ -115,8 +118,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         return _stationary_counts(conv, plan, isa)
     if plan.kernel == "pixel_lanes":
         return _lanes_counts(conv, plan)
-    if plan.kernel == "pairs":
-        return _pair_counts(conv, plan, isa)
+    if plan.kernel in MEMBERS:
+        return _parts_counts(conv, plan, isa)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     stored = _blocks(conv, plan)
@@ -158,10 +161,12 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "masked_run": blocks * masked_runs(conv, plan) if plan.masked else 0,
         "own_block": 0 if straight else blocks,
         "zoned_block": blocks if zoned else 0,
-        "pair_block": 0,
-        "pair_row": 0,
+        "block_part": 0,
+        "block_row": 0,
         "block": blocks,
-        "finished": blocks if finished else 0,
+        "finished": blocks if finished and filters <= 2 else 0,
+        "finished_four": blocks if finished and filters > 2 else 0,
+        "finished_four_pixel": blocks * pixels if finished and filters > 2 else 0,
         "filter": 0 if finished else blocks * filters,
         "results": 0 if finished else blocks * filters * (pixels // 4),
         **{name: 0 if finished or pixels % 4 != n else blocks * filters for n, name in _FEW_RESULTS.items()},
@@ -204,12 +209,14 @@ _FEW_RESULTS = {n: f"results_of_{n}" for n in (1, 2, 3)}
 
 _TABLE_ONLY = (
     "data", "weights", "joined", "far", "far_joined", "mac", "own_run", "crowded_run", "same_run", "joined_run",
-    "tested_run", "tested_joined", "masked_run", "own_block", "zoned_block", "pair_block", "pair_row", "block",
-    "finished", "filter", "results", *_FEW_RESULTS.values(), "pixel_block", "row",
+    "tested_run", "tested_joined", "masked_run", "own_block", "zoned_block", "block_part", "block_row", "block",
+    "finished", "finished_four", "finished_four_pixel", "filter", "results", *_FEW_RESULTS.values(), "pixel_block",
+    "row",
 )  # fmt: skip
 
 _STATIONARY_ONLY = (
-    "stationary", "passes", "list", "listed", "place", "addressed", "begun", "stationary_block", "joined_block",
+    "stationary", "passes", "list", "listed", "place", "addressed", "addressed_straight", "begun", "stationary_block",
+    "joined_block",
 )  # fmt: skip
 _LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
 _BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
@@ -253,29 +260,31 @@ def _as_stored(conv: Convolution, plan: Plan) -> Convolution:
     return unpruned(conv) if plan.dense else conv
 
 
-def _pair_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
-    """Those of tables of filters two by two, and of single ones."""
-    g, pairs = conv.geometry, Pairs.of(conv.kept, plan.run_width, False)
-    rows, both, first, second = pairs.parts.swapaxes(0, 1)
-    some = pairs.kept.any(axis=1)
+def _parts_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
+    """Those of tables of each of ``Parts.runs``."""
+    g, parts = conv.geometry, Parts.of(conv.kept, replace(plan, skip_padding=0))
+    of_parts = list(parts.parts.swapaxes(0, 1))
 
-    def table(first: np.ndarray, second: np.ndarray, filters: int, width: int) -> dict[str, int]:
-        """Of a convolution whose filters keep these positions in turn, [pairs, KH, KW]."""
-        masks = np.stack([first, second], axis=1).reshape(-1, g.kh, g.kw)
-        weights = np.broadcast_to(conv.weights.dtype.type(0), (len(masks), *conv.weights.shape[1:]))
-        part = _Part(replace(g, f=len(masks)), weights, masks, conv.element_type, conv.input_zero_point)
-        return counts(part, replace(plan, kernel="table", filters=filters, run_width=width), isa)
+    def table(masks: Sequence[np.ndarray], run: Run) -> dict[str, int]:
+        """Of a convolution whose filters keep these positions in turn, each of ``masks`` [blocks, KH, KW]."""
+        kept = np.stack(masks, axis=1).reshape(-1, g.kh, g.kw)
+        weights = np.broadcast_to(conv.weights.dtype.type(0), (len(kept), *conv.weights.shape[1:]))
+        part = _Part(replace(g, f=len(kept)), weights, kept, conv.element_type, conv.input_zero_point)
+        return counts(part, replace(plan, kernel="table", filters=len(run.members), run_width=run.width), isa)
 
-    parts = table(rows, rows, 2, plan.run_width), table(both, both, 2, 1), table(first, second, 1, 1)
-    all = table(some, some, 2, 1)
-    constants = g.f - len(pairs.computed(np.flatnonzero(some.any(axis=(1, 2)))))
+    together = [table([part] * parts.members, run) for part, run in zip(of_parts[:2], parts.runs[:2], strict=True)]
+    alone = [table(of_parts[2:], parts.runs[2])] if parts.members > 1 else []
+    some = parts.kept.any(axis=1)
+    all = table([some] * parts.members, parts.runs[1])
+    tables = [*together, *alone]
+    constants = g.f - len(parts.computed(np.flatnonzero(some.any(axis=(1, 2)))))
     return all | {
-        **{name: sum(part[name] for part in parts) for name in _OF_RUNS},
-        "own_run": sum(part["own_run"] + part["same_run"] for part in parts),
+        **{name: sum(each[name] for each in tables) for name in _OF_RUNS},
+        "own_run": sum(each["own_run"] + each["same_run"] for each in tables),
         "same_run": 0,
         "own_block": all["block"],
-        "pair_block": all["block"],
-        "pair_row": all["block"] * g.kh if plan.skip_padding else 0,
+        "block_part": all["block"] * sum(bool(part.any()) for part in of_parts),
+        "block_row": all["block"] * g.kh if plan.skip_padding else 0,
         "tested_run": 0,
         "zoned_block": 0,
         **_constants(g, constants, all["pixel_block"], isa),
@@ -327,13 +336,27 @@ def _stationary_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int
         "passes": g.n * per_row * sum(passes) + blocks * finish.instructions(),
         "list": len(lists),
         "listed": schedule.listed_words(filters) // HEADER,
-        "place": sum(map(len, schedule.addresses(filters))),
-        "addressed": schedule.addressed_words(filters),
+        **_addresses(schedule, filters),
         "begun": computed,
         "stationary_block": blocks,
         **_constants(g, g.f - computed, blocks, isa),
         **_copies(schedule.layout, LANES, isa.move_lanes(1)),
     }
+
+
+def _addresses(schedule: Schedule, filters: Counts) -> dict[str, int]:
+    """What writes addresses of sums."""
+    places = words = straight = 0
+    for kinds, same in schedule.sharing(filters):
+        joined = schedule.kinds[kinds[0]].joined
+        counts = filters.at(joined)[same].tolist()
+        if schedule.are_few(joined, same, filters):
+            rounds, vectors = (sum(-(-count // size) for count in counts) for size in (schedule.plan.unrolled, RESULTS))
+            straight += vectors + len(kinds) * (2 * vectors + rounds)
+        else:
+            places += len(kinds) * len(same)
+            words += sum(schedule.passes.round_words(kind, counts) for kind in kinds)
+    return {"place": places, "addressed": words, "addressed_straight": straight}
 
 
 def _constants(g: Geometry, count: int, blocks: int, isa: Isa) -> dict[str, int]:
@@ -431,9 +454,8 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         )
         behind = -(conv.geometry.kw * plan.joined or conv.geometry.c) % LANES
         return weights + behind + 2 * schedule.offset_halves(filters)
-    if plan.kernel == "pairs":
-        pairs = Pairs.of(conv.kept, plan.run_width, False)
-        return int(conv.kept.sum()) * conv.geometry.c + 2 * int(pairs.counts.sum())
+    if plan.kernel in MEMBERS:
+        return int(conv.kept.sum()) * conv.geometry.c + 2 * int(Parts.of(conv.kept, plan).counts.sum())
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     runs = len(_blocks(conv, plan).runs)
     if plan.kernel == "pixel_lanes":
@@ -447,10 +469,10 @@ def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     """Bytes of parameters that are stored again for each other zone of output rows, where tables skip padding, of
     biases of each sum, and of records of kernel rows."""
     conv = _as_stored(conv, plan)
-    if plan.kernel == "pairs" and plan.skip_padding:
-        pairs = Pairs.of(conv.kept, plan.run_width, True)
-        computed = int(pairs.kept.any(axis=(1, 2, 3)).sum())
-        return computed * conv.geometry.kh * record_words(conv.input_zero_point) * WORD
+    if plan.kernel in MEMBERS and plan.skip_padding:
+        computed = int(Parts.of(conv.kept, plan).kept.any(axis=(1, 2, 3)).sum())
+        words = record_words(MEMBERS[plan.kernel], conv.input_zero_point)
+        return computed * conv.geometry.kh * words * WORD
     if plan.skips_columns:
         words = own_biases(conv.geometry, plan, conv.input_zero_point)
         computed = computed_filters(conv.geometry, plan, conv.kept)

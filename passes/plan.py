@@ -34,6 +34,7 @@ from dtmm_mlir.passes.kernels.input_stationary import fit_halves, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
+from dtmm_mlir.passes.kernels.parts import MEMBERS
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
@@ -77,13 +78,15 @@ _WORTH, _GAIN = 0.9, 0.95
 these more than this of the unpruned convolution's."""
 
 _REPEATED = 1 / 6
-"""Share of the bytes of unpruned weights that parameters which are stored again, and code for columns, may take."""
+"""Share of the bytes of unpruned weights that parameters which are stored again, and code for columns and long rounds,
+may take."""
 
 _RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 100, 300
 """Bytes of code that store a result, that write lists of passes, and that multiply one more kind of runs."""
 
-_ROUND: Mapping[str, int] = {"speed": 16, "balanced": 8, "size": 2}
-"""Filters whose products are straight-line code in the ``input_stationary`` kernel."""
+_ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (8, 16), "size": (2,)}
+"""Filters whose products are straight-line code in the ``input_stationary`` kernel; in ``balanced`` the more only where
+pruning frees bytes for it."""
 
 
 @dataclass
@@ -173,13 +176,23 @@ def choose(
 
 
 def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
-    """Whether parameters may be stored again for each zone of output rows, and columns take code: both are few bytes
-    beside the unpruned weights, and weights and parameters no more than these."""
-    repeated, code = repeated_bytes(conv, plan, isa), _columns_code(conv, plan)
-    if not repeated + code:
+    """Whether parameters may be stored again for each zone of output rows, columns take code, and rounds be long: all
+    are few bytes beside the unpruned weights, and weights, parameters and rounds no more than these."""
+    beside, code = repeated_bytes(conv, plan, isa) + _rounds_code(conv, plan), _columns_code(conv, plan)
+    if not beside + code:
         return True
-    within = not repeated or repeated <= conv.weights.nbytes - stored_bytes(conv, plan, isa)
-    return within and repeated + code <= conv.weights.nbytes * _REPEATED
+    within = not beside or beside <= conv.weights.nbytes - stored_bytes(conv, plan, isa)
+    return within and beside + code <= conv.weights.nbytes * _REPEATED
+
+
+def _rounds_code(conv: Convolution, plan: Plan) -> int:
+    """Bytes of code that rounds take beyond those of the shortest ones."""
+    shortest = _ROUNDS["balanced"][0]
+    if plan.kernel != "input_stationary" or plan.unrolled <= shortest:
+        return 0
+    shape = plan.shape(conv.geometry)
+    more, less = (Schedule.of(shape, each) for each in (plan, replace(plan, unrolled=shortest)))
+    return more.passes.bytes - less.passes.bytes
 
 
 def _columns_code(conv: Convolution, plan: Plan) -> int:
@@ -196,8 +209,9 @@ def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     passes, walks several kinds of runs, or stores results where ``Isa.finish`` does not, which may."""
     if plan.kernel == "input_stationary":
         return _LIST_CODE + list_bytes(conv, plan)
-    if plan.kernel == "pairs":
-        return (2 + (plan.run_width > 1)) * _RUN_CODE + repeated_bytes(conv, plan, isa)
+    if plan.kernel in MEMBERS:
+        kinds = 2 * MEMBERS[plan.kernel] - 2 + (plan.run_width > 1)
+        return kinds * _RUN_CODE + repeated_bytes(conv, plan, isa)
     repeated = repeated_bytes(conv, plan, isa)
     if plan.kernel != "table" or isa.finishes(plan.pixels, plan.filters) or not isa.finishes(isa.accumulators, 1):
         return repeated
@@ -261,19 +275,23 @@ def _as_it_is(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize:
                 masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):
                     plans.append(masked)
-    others = (_pairs(conv, plans, isa), _input_stationary(conv, isa, optimize), _pixel_lanes(conv, isa))
+    others = (_parts(conv, plans, isa), _input_stationary(conv, isa, optimize), _pixel_lanes(conv, isa))
     return plans + [plan for each in others for plan in each]
 
 
-def _pairs(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
-    """The plans of that kernel: as those of the ``table`` kernel with two filters."""
+def _parts(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
+    """The plans of ``pairs``, as those of the ``table`` kernel with two filters, and of ``mixed``, as those with one
+    and runs as wide as the kernel."""
     g = conv.geometry
-    if not isa.pairs or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255:
+    if not isa.parts or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255:
         return
     for plan in tables:
-        plain = not (plan.joined or plan.dense or plan.masked)
-        if plain and plan.filters == 2 and plan.run_width in (1, g.kw):
+        if plan.joined or plan.dense or plan.masked:
+            continue
+        if plan.filters == 2 and plan.run_width in (1, g.kw):
             yield replace(plan, kernel="pairs", filters=1)
+        if plan.filters == 1 and plan.run_width == g.kw > 1:
+            yield replace(plan, kernel="mixed")
 
 
 def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
@@ -331,12 +349,13 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     skips = (0,) if optimize == "size" else (0, 1, 2) if _fits_what_sums_miss(conv) else (0, 1)
     stores = (0, 1) if _ALMOST_ALL < conv.kept.mean() < 1 else (0,)
-    for (pixels, together), joined, skip, dense in product(blocks, joinable, skips, stores):
+    choices = product(blocks, joinable, skips, stores, _ROUNDS[optimize])
+    for (pixels, together), joined, skip, dense, unrolled in choices:
         if skip == 1 and not _may_skip_rows(g, pixels, together):
             continue
         if skip == 2 and (joined == g.c or not _may_skip_columns(g, pixels)):
             continue
-        plan = Plan("input_stationary", pixels, 1, 1, together, joined, dense, _ROUND[optimize], skip, together)
+        plan = Plan("input_stationary", pixels, 1, 1, together, joined, dense, unrolled, skip, together)
         far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
         if not _leaves_room(conv, plan, isa) or (pixels * together == _MOST_PIXELS and far):
             continue

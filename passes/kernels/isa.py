@@ -120,8 +120,8 @@ class Isa:
     """Whether a sum of i8 products that begins with its first one takes no instruction to begin."""
     partial_vectors = False
     """Whether a part of a vector is loaded and stored as easily as the whole."""
-    pairs = False
-    """Whether the ``pairs`` kernel serves."""
+    parts = False
+    """Whether the ``pairs`` and ``mixed`` kernels serve."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
     half_lanes = 0

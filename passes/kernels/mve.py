@@ -36,6 +36,7 @@ from dtmm_mlir.passes.kernels.mve_assembly import (
     WEIGHTS,
     Constants,
     Finish,
+    FinishFour,
     assembly,
 )
 from dtmm_mlir.passes.kernels.products import Product, Vectors
@@ -108,7 +109,7 @@ class Mve(Isa):
         return weights, settled
 
     def finishes(self, pixels: int, filters: int) -> bool:
-        return pixels * filters == len(SUMS) and filters <= 2
+        return pixels * filters == len(SUMS) if filters <= 2 else filters == 4 and pixels <= 2
 
     def finish(
         self, sums: Sequence[ir.Value], parameters: ir.Value, output: ir.Value, results: Results
@@ -116,17 +117,20 @@ class Mve(Isa):
         filters, rescale, stride = results.filters, results.rescale, results.stride
         pixels = len(sums) // filters
         usual = is_far(rescale) and results.clamp == (-128, 127)
-        if not usual or not self.finishes(pixels, filters) or pixels * stride >= 1 << 16:
+        if not usual or not self.finishes(pixels, filters) or pixels * stride >= (1 << 12 if filters == 4 else 1 << 16):
             return None
-        places = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
         rectified = rescale.rounding == "double" and is_rectified(rescale, results.clamp)
         rounding = "rectified" if rectified else rescale.rounding
-        how = Finish(filters, not results.biased, rounding, rescale.output_zero_point, results.packed)
+        biased, zero_point = not results.biased, rescale.output_zero_point
         addresses = [(register, a.type, a) for register, a in ((PARAMETERS, parameters), (OUTPUT, output))]
-        held = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=True)]
-        following, behind, *_ = emit.assembly(
-            how.assembly(), [*addresses, *held], VECTORS[:4], [(OFFSETS, _halves(places))]
-        )
+        held = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=False)]
+        if filters == 4:
+            lines = FinishFour(pixels, stride, biased, rounding, zero_point).assembly()
+            following, behind, *_ = emit.assembly(lines, [*addresses, *held], VECTORS[:7])
+            return following, behind
+        places = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)
+        lines = Finish(filters, biased, rounding, zero_point, results.packed).assembly()
+        following, behind, *_ = emit.assembly(lines, [*addresses, *held], VECTORS[:4], [(OFFSETS, _halves(places))])
         return following, behind
 
     def pass_filters(self, passes: stationary.Passes, list: ir.Value, start: ir.Value, data: ir.Value) -> None:

@@ -125,10 +125,7 @@ class Finish:
         low, high = ("q2", "q3") if self.rounding == "double" else ("q0", "q1")
         lines += [f"vqmovnb.s32 {low}, {low}", f"vqmovnt.s32 {low}, {high}"]
         if self.zero_point:
-            lines += [
-                f"mvn {SUMS[0]}, #{~self.zero_point}" if self.zero_point < 0 else f"mov {SUMS[0]}, #{self.zero_point}"
-            ]
-            lines += [f"vqadd.s16 {low}, {low}, {SUMS[0]}"]
+            lines += [constant(SUMS[0], self.zero_point), f"vqadd.s16 {low}, {low}, {SUMS[0]}"]
         step = temporary[1][3] if self.filters == 2 else f"{temporary[0][3]}, asr #16" if self.packed else "#1"
         return [
             *lines,
@@ -136,6 +133,58 @@ class Finish:
             f"vstrb.16 {low}, [{OUTPUT}, {OFFSETS}]",
             f"add.w {OUTPUT}, {OUTPUT}, {step}",
         ]
+
+
+@dataclass(frozen=True)
+class FinishFour:
+    """How the sums of four filters, of one pixel or two, become int8: a vector holds those of a pixel.
+
+    Attributes:
+        pixels: 1 or 2.
+        stride: bytes from a pixel's results to the next one's, less than 4096.
+        bias: whether it is added.
+        rounding: as of ``Finish``.
+        zero_point: of the results.
+    """
+
+    pixels: int
+    stride: int
+    bias: bool
+    rounding: Rounding
+    zero_point: int
+
+    def assembly(self) -> list[str]:
+        """The instructions; registers and parameters are as of ``Finish``, but for ``OFFSETS``."""
+        bias, multiplier, shift, more = VECTORS[:4]
+        results = VECTORS[4 : 4 + self.pixels]
+        lines = list[str]()
+        for pixel, result in enumerate(results):
+            a, b, c, d = SUMS[pixel : 4 * self.pixels : self.pixels]
+            lines += [f"vmov {result}[2], {result}[0], {a}, {c}", f"vmov {result}[3], {result}[1], {b}, {d}"]
+        loaded = f"{{{bias}, {multiplier}, {shift}, {more}}}, [{PARAMETERS}]"
+        lines += [f"vld4{part}.32 {loaded}{'!' if part == 3 else ''}" for part in range(4)]
+        lines += [f"vadd.i32 {result}, {result}, {bias}" for result in results if self.bias]
+        for result in results:
+            lines += self._scaled(result, VECTORS[6], multiplier, shift)
+        step, zero_point = SUMS[:2]
+        if self.zero_point:
+            lines += [constant(zero_point, self.zero_point)]
+        for pixel, result in enumerate(results):
+            lines += [f"vqmovnb.s32 {result}, {result}"]
+            lines += [f"vqadd.s16 {result}, {result}, {zero_point}"] if self.zero_point else []
+            at = OUTPUT if pixel == 0 else step
+            lines += [f"addw {step}, {OUTPUT}, #{pixel * self.stride}"] if pixel else []
+            lines += [f"vqmovnb.s16 {result}, {result}", f"vstrb.32 {result}, [{at}]"]
+        return [*lines, f"vmov.32 {step}, {more}[3]", f"add.w {OUTPUT}, {OUTPUT}, {step}"]
+
+    def _scaled(self, sums: str, other: str, multiplier: str, shift: str) -> list[str]:
+        """As ``scaled``, by vectors; no product is added to there."""
+        if self.rounding == "single":
+            return [f"vqdmulh.s32 {sums}, {sums}, {multiplier}", f"vrshl.s32 {sums}, {sums}, {shift}"]
+        sign = [f"vshr.s32 {other}, {sums}, #31"] if self.rounding == "double" else []
+        less = [f"vadd.i32 {sums}, {sums}, {other}"] if self.rounding == "double" else []
+        product = f"vqrdmulh.s32 {sums}, {sums}, {multiplier}"
+        return [*sign, product, *less, f"vrshl.s32 {sums}, {sums}, {shift}"]
 
 
 @dataclass(frozen=True)
@@ -168,6 +217,11 @@ class Constants:
             f"add.w {OUTPUT}, {OUTPUT}, {following}",
             f"le {LEFT}, 1b",
         ]
+
+
+def constant(register: str, number: int) -> str:
+    """Sets a register to a number from -256 to 255."""
+    return f"mvn {register}, #{~number}" if number < 0 else f"mov {register}, #{number}"
 
 
 def scaled(rounding: Rounding, sums: str, other: str, multiplier: str, shift: str) -> list[str]:

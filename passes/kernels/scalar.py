@@ -23,7 +23,7 @@ class Scalar(Isa):
     channel_core: Core | None = None
     """Those of products of single channels, where LLVM is short of registers."""
     scalar_sums = True
-    pairs = True
+    parts = True
     short_of_flash = True
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.input_stationary import InputStationaryKernel
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve import Mve
-from dtmm_mlir.passes.kernels.pairs import PairsKernel
+from dtmm_mlir.passes.kernels.parts import PartsKernel
 from dtmm_mlir.passes.kernels.pixel_lanes import PixelLanesKernel
 from dtmm_mlir.passes.kernels.riscv import RiscV
 from dtmm_mlir.passes.kernels.table import TableKernel
@@ -41,14 +41,16 @@ def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
     """The kernel that the op's plan names; a ``PassError`` where ``isa`` does not have it."""
     kinds: dict[str, type[ConvKernel]] = {
         "table": TableKernel,
-        "pairs": PairsKernel,
+        "pairs": PartsKernel,
+        "mixed": PartsKernel,
         "input_stationary": InputStationaryKernel,
         "pixel_lanes": PixelLanesKernel,
         "depthwise": DepthwiseKernel,
     }
     kernel = Plan.read(conv.op.attributes["plan"]).kernel
     for name, there_is, where in (
-        ("pairs", isa.pairs, "for cores without vectors"),
+        ("pairs", isa.parts, "for cores without vectors"),
+        ("mixed", isa.parts, "for cores without vectors"),
         ("input_stationary", isa.stationary_inputs, "for cortex-m55"),
         ("pixel_lanes", isa.pixel_lanes, "for hosts with AVX512-VNNI"),
     ):

@@ -299,6 +299,19 @@ BATCHES: dict[str, list[Case]] = {
         for i, k in enumerate((1, 2, 3, 5, 7, (1, 3), (3, 1), (5, 2)))
         for c in (3, 18)
     ],
+    # Of one pixel or two: the results of four filters lie in a vector on MVE.
+    "four-filters": [
+        Case(
+            geometry(2, w, c, f, k), kept, rescale=rescale, seed=c, plan=Plan("table", p, 4, 1, 2), output_zero_point=z
+        )
+        for p, w, c, f, k, kept, rescale, z in (
+            (1, 1, 40, 9, 1, 1.0, "double", 5), (1, 3, 130, 8, 1, 1.0, "single", -7),
+            (1, 1, 16, 4, 3, 0.8, "double", -128), (2, 6, 24, 7, 3, 0.7, "double", 0),
+            (2, 5, 17, 300, 1, 0.6, "single", -128), (2, 2, 8, 2050, 1, 0.3, "double", 3),
+            (1, 1, 64, 40, 1, 1.0, "extreme-double", 100), (2, 4, 33, 12, 1, 1.0, "extreme-single", -100),
+            (1, 2, 48, 11, 1, 0.2, "double", 127), (2, 3, 31, 5, 1, 1.0, "wide", 9), (2, 3, 32, 6, 1, 1.0, "none", 9),
+        )
+    ],
     # Positions that no filter keeps: the middle column or row, all but these, all but a corner, rows above and below.
     "positions": [
         Case(geometry(h, w, c, f, strides=(s, s)), kept, zero_point=-128, seed=i, pruned=pruned)
@@ -647,12 +660,20 @@ _PAIRS += [
 ]
 """Padding is skipped, of any zero point."""
 
+_PARTS = [
+    replace(case, plan=replace(case.plan, kernel=kernel, run_width=width))
+    for case in _PAIRS
+    if case.plan
+    for kernel, width in (("pairs", case.plan.run_width), ("mixed", case.geometry.kw))
+]
+"""Of two filters together, and of each."""
+
 OF_TARGET: dict[str, list[Case]] = {
     "cortex-m55": _INPUT_STATIONARY,
-    "cortex-m0plus": _THUMB1 + _PAIRS,
-    "cortex-m3": _SCALAR + _PAIRS,
-    "cortex-m4": _DSP + _PAIRS,
-    "riscv32": _SCALAR + _PAIRS,
+    "cortex-m0plus": _THUMB1 + _PARTS,
+    "cortex-m3": _SCALAR + _PARTS,
+    "cortex-m4": _DSP + _PARTS,
+    "riscv32": _SCALAR + _PARTS,
     "host": _PIXEL_LANES if HOST.isa == "avx512vnni" else [],
 }
 """By target, what no other one computes, or none in this way; that of hosts takes AVX512-VNNI."""

@@ -37,6 +37,7 @@ def test_what_only_one_target_computes_equals_reference(target: str) -> None:
     ("target", "kernel", "where"),
     [
         ("cortex-m55", "pairs", "for cores without vectors"),
+        ("cortex-m55", "mixed", "for cores without vectors"),
         ("host", "input_stationary", "for cortex-m55"),
         ("cortex-m4", "input_stationary", "for cortex-m55"),
         ("cortex-m55", "pixel_lanes", "for hosts with AVX512-VNNI"),
@@ -44,6 +45,7 @@ def test_what_only_one_target_computes_equals_reference(target: str) -> None:
     ],
 )
 def test_kernel_of_another_instruction_set_is_refused(target: str, kernel: Kernel, where: str) -> None:
-    module = build_module([Sample.of(Case(geometry(4, 4, 16, 5), plan=Plan(kernel, 1, 1, 1, 4)))])
+    plan = Plan(kernel, 1, 1, 3 if kernel == "mixed" else 1, 4)
+    module = build_module([Sample.of(Case(geometry(4, 4, 16, 5), plan=plan))])
     with pytest.raises(DtmmError, match=f"{kernel} kernel, which there is {where} only"):
         dtmm_mlir.compile(module, target=target)

@@ -14,7 +14,7 @@ from dtmm_mlir.deploy import qemu
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.context import create_context
 from dtmm_mlir.dialect.ops import CONV, ConvView
-from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.frontends import import_model
 from dtmm_mlir.passes.cost import costs_of, estimate
 from dtmm_mlir.passes.kernels.select import isa_of
@@ -86,11 +86,12 @@ def test_convolutions_of_every_target_take_what_was_predicted(name: str) -> None
     check([replace(case, plan=plan) for case, plan in zip(cases, plans, strict=True)], name)
 
 
-@pytest.mark.parametrize("name", ["riscv32", "cortex-m3"])
-def test_pairs_kernel_takes_what_was_predicted(name: str) -> None:
+@pytest.mark.parametrize(("kernel", "widths"), [("pairs", (1, 1, 3, 1, 3)), ("mixed", (3, 3, 3, 3, 3))])
+@pytest.mark.parametrize("name", ["riscv32", "cortex-m3", "cortex-m4"])
+def test_kernels_of_several_runs_take_what_was_predicted(name: str, kernel: Kernel, widths: tuple[int, ...]) -> None:
     skip_without_qemu(name)
-    kinds = ((2, 1, 0), (4, 1, 0), (4, 3, 0), (2, 1, 1), (4, 3, 1))
-    plans = [Plan("pairs", pixels, 1, width, 4, unrolled=8, skip_padding=skip) for pixels, width, skip in kinds]
+    kinds = zip((2, 4, 4, 2, 4), widths, (0, 0, 0, 1, 1), strict=True)
+    plans = [Plan(kernel, pixels, 1, width, 4, unrolled=30, skip_padding=skip) for pixels, width, skip in kinds]
     shapes = [(24, 0.2), (40, 0.5), (33, 0.9)]
     check([Case(geometry(8, 8, c, 9), kept, plan=plan) for plan in plans for c, kept in shapes], name)
 

@@ -54,7 +54,7 @@ def test_speed_is_fastest_and_size_is_smallest(name: str) -> None:
         dense = [conv.weights.nbytes for conv in convs]
     for i in range(len(CASES)):
         assert instructions["speed"][i] <= 1.1 * instructions["size"][i]
-        code = 900 if isa.pairs else 500 if isa.finishes(8, 1) else 0  # what shorter code may cost
+        code = 900 if isa.parts else 500 if isa.finishes(8, 1) else 0  # what shorter code may cost
         assert stored["size"][i] <= min(stored["speed"][i], stored["balanced"][i]) + code
         assert stored["balanced"][i] <= max(stored["size"][i], dense[i] * 9 // 8 + 1024)
 
@@ -111,7 +111,7 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
 
 def test_almost_all_filterlets_may_all_be_stored() -> None:
     """Their addresses are shared then, for which others would not leave room."""
-    module = module_of([Case(geometry(4, 4, 67, 150), kept) for kept in (0.95, 0.5, 1.0)])
+    module = module_of([Case(geometry(4, 4, 67, 150), kept, zero_point=0) for kept in (0.95, 0.5, 1.0)])
     PlanKernels(target="cortex-m55")(module)
     assert [plan.dense for plan in plans_in(module)] == [1, 0, 0]
 

@@ -1,4 +1,4 @@
-"""The ``pairs`` kernel: two filters go together where both keep a position, and one by one elsewhere."""
+"""The ``pairs`` and ``mixed`` kernels: a block of filters is a walk over several kinds of runs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import WORD
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, Cursor, Run, Walk, bits
 from dtmm_mlir.passes.kernels.table import TableKernel
 
+MEMBERS = {"pairs": 2, "mixed": 1}
+"""Filters of a block."""
+
 
 @dataclass(frozen=True)
-class Pairs:
-    """Two filters each that are computed together.
+class Parts:
+    """The kinds of runs of blocks of one filter or two.
 
-    Where the number of filters is odd, the last one comes first, together with nothing: what is stored for the one
+    Where two do not divide the filters, the last one comes first, together with nothing: what is stored for the one
     before it is overwritten later.
 
     Attributes:
-        odd: 1 where the first pair is one filter only, or 0.
-        starts: [pairs] int: the first filters.
-        kept: [pairs, 2, KH, KW] bool: which positions they keep.
-        width: KW where rows of the kernel that both keep wholly are runs, else 1.
+        odd: 1 where the first block is one of two filters only, or 0.
+        starts: [blocks] int: the first filters.
+        kept: [blocks, filters, KH, KW] bool: which positions they keep.
+        width: KW where rows of the kernel that all of a block's filters keep wholly are runs, else 1.
         by_rows: whether the rows of the kernel follow each other, each with all its parts, so that some can be skipped.
     """
 
@@ -38,31 +42,39 @@ class Pairs:
     by_rows: bool
 
     @staticmethod
-    def of(kept: np.ndarray, width: int, by_rows: bool) -> Pairs:
-        """Of [F, KH, KW] bool, F at least 2."""
-        filters, odd = len(kept), len(kept) % 2
-        starts = np.array([filters - 2] * odd + [*range(0, filters - 1, 2)])
-        pairs = kept[np.add.outer(starts, np.arange(2))]
-        pairs[:odd, 0] = False
-        return Pairs(odd, starts, pairs, width, by_rows)
+    def of(kept: np.ndarray, plan: Plan) -> Parts:
+        """Those of filters that keep [F, KH, KW] bool, at least as many as are in a block."""
+        filters, members = len(kept), MEMBERS[plan.kernel]
+        odd = filters % members
+        starts = np.array([filters - members] * odd + [*range(0, filters - members + 1, members)])
+        blocks = kept[np.add.outer(starts, np.arange(members))]
+        blocks[:odd, 0] = False
+        return Parts(odd, starts, blocks, plan.run_width, bool(plan.skip_padding))
+
+    @property
+    def members(self) -> int:
+        """Filters of a block."""
+        return self.kept.shape[1]
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """What the runs are, of each part."""
-        return Run((0, 1), self.width), Run((0, 1), 1), Run((0,), 1), Run((1,), 1)
+        all = range(self.members)
+        alone = [Run((filter,), 1) for filter in all] if self.members > 1 else []
+        return Run(all, self.width), Run(all, 1), *alone
 
     @property
     def parts(self) -> np.ndarray:
-        """[pairs, parts, KH, KW] bool: the positions of rows that both keep wholly, of the others that both keep, and
-        of those that only the first and only the second keeps."""
-        first, second = self.kept[:, 0], self.kept[:, 1]
-        both = first & second
-        rows = both & both.all(axis=2, keepdims=True) & (self.width > 1)
-        return np.stack([rows, both & ~rows, first & ~second, second & ~first], axis=1)
+        """[blocks, parts, KH, KW] bool: the positions of rows that all filters keep wholly, of the others that all
+        keep, and of those that only the first of two and only the second keeps."""
+        all = np.asarray(self.kept.all(axis=1))
+        rows = all & all.all(axis=2, keepdims=True) & (self.width > 1)
+        alone = [self.kept[:, filter] & ~all for filter in range(self.members)] if self.members > 1 else []
+        return np.stack([rows, all & ~rows, *alone], axis=1)
 
     @property
     def begins(self) -> np.ndarray:
-        """[pairs, groups, parts, KH * KW] bool: where the runs begin; groups are rows of the kernel, or all of it."""
+        """[blocks, groups, parts, KH * KW] bool: where the runs begin; groups are rows of the kernel, or all of it."""
         begins = self.parts.copy()
         begins[:, 0, :, 1:] = False
         rows = begins.shape[2]
@@ -72,55 +84,56 @@ class Pairs:
 
     @property
     def counts(self) -> np.ndarray:
-        """[pairs, groups, parts] int: how many runs the parts have."""
+        """[blocks, groups, parts] int: how many runs the parts have."""
         return self.begins.sum(axis=3)
 
     def computed(self, blocks: np.ndarray) -> np.ndarray:
-        """The filters of some of the pairs, but for the one that is overwritten."""
-        return np.union1d(self.starts[blocks[blocks >= self.odd]], self.starts[blocks] + 1)
+        """The filters of some of the blocks, but for the one that is overwritten."""
+        return np.union1d(self.starts[blocks[blocks >= self.odd]], self.starts[blocks] + self.members - 1)
 
 
-class PairsKernel(TableKernel):
-    """Pair of filters after pair, each a walk over runs of both, then of the first, and of the second.
+class PartsKernel(TableKernel):
+    """Block of filters after block, each a walk over whole rows of the kernel, then over single positions; of two
+    filters over those of both, then of the first, and of the second.
 
-    Where padding is skipped, a pair's parameters are followed by a record for each row of the kernel: the word that
-    tells its runs and, where padding is not zero, what both sums miss without the row.
+    Where padding is skipped, a block's parameters are followed by a record for each row of the kernel: the word that
+    tells its runs and, where padding is not zero, what each filter's sums miss without the row.
     """
 
     @property
     def filters(self) -> int:
-        return 2
+        return MEMBERS[self.plan.kernel]
 
     @cached_property
-    def _pairs(self) -> Pairs:
-        return Pairs.of(self._kept, self.plan.run_width, bool(self.plan.skip_padding))
+    def _parts(self) -> Parts:
+        return Parts.of(self._kept, self.plan)
 
     @cached_property
     def _blocks(self) -> np.ndarray:
-        some = np.flatnonzero(self._pairs.kept.any(axis=(1, 2, 3)))
-        return some if self._drops_constants else np.arange(len(self._pairs.starts))
+        some = np.flatnonzero(self._parts.kept.any(axis=(1, 2, 3)))
+        return some if self._drops_constants else np.arange(len(self._parts.starts))
 
     @property
     def _filters_of_blocks(self) -> np.ndarray:
-        return np.add.outer(self._pairs.starts[self._blocks], np.arange(self.filters))
+        return np.add.outer(self._parts.starts[self._blocks], np.arange(self.filters))
 
     @cached_property
     def _constants(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self.geometry.f), self._pairs.computed(self._blocks))
+        return np.setdiff1d(np.arange(self.geometry.f), self._parts.computed(self._blocks))
 
     @property
     def _words_of_groups(self) -> np.ndarray:
         """[computed blocks, groups] int: a byte for the runs of each part."""
-        counts = self._pairs.counts[self._blocks]
+        counts = self._parts.counts[self._blocks]
         return counts @ (1 << BYTE * np.arange(counts.shape[2]))
 
     @property
     def _run_words(self) -> np.ndarray:
-        return np.zeros(len(self._blocks), int) if self._pairs.by_rows else self._words_of_groups[:, 0]
+        return np.zeros(len(self._blocks), int) if self._parts.by_rows else self._words_of_groups[:, 0]
 
     @cached_property
     def _records(self) -> np.ndarray:
-        if not self._pairs.by_rows:
+        if not self._parts.by_rows:
             return super()._records
         g, words = self.geometry, self._words_of_groups[..., None]
         if self._missing_bytes:
@@ -131,26 +144,26 @@ class PairsKernel(TableKernel):
 
     @property
     def _record_words(self) -> int:
-        return record_words(self.conv.input_zero_point)
+        return record_words(self.filters, self.conv.input_zero_point)
 
     @property
     def values(self) -> np.ndarray:
         runs = [
             self._in_order(self._weights(start, run, np.flatnonzero(begins)))
-            for start, groups in zip(self._pairs.starts, self._pairs.begins, strict=True)
+            for start, groups in zip(self._parts.starts, self._parts.begins, strict=True)
             for parts in groups
-            for run, begins in zip(self._pairs.runs, parts, strict=True)
+            for run, begins in zip(self._parts.runs, parts, strict=True)
         ]
         return np.concatenate([*(run.reshape(-1) for run in runs), np.zeros(self._lanes, self.dtype)])
 
     def _weights(self, start: int, run: Run, begins: np.ndarray) -> np.ndarray:
-        """[runs, filters, positions, channels] of a pair."""
+        """[runs, filters, positions, channels] of a block."""
         filters = self._dense[start + np.array(run.members)]
         return filters[:, np.add.outer(begins, np.arange(run.width))].transpose(1, 0, 2, 3)
 
     @property
     def offsets(self) -> np.ndarray:
-        return self._offsets_of(np.nonzero(self._pairs.begins)[3])
+        return self._offsets_of(np.nonzero(self._parts.begins)[3])
 
     @property
     def _stored(self) -> int:
@@ -172,7 +185,7 @@ class PairsKernel(TableKernel):
 
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         walk: Walk = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
-        if not self._pairs.by_rows:
+        if not self._parts.by_rows:
             return self._walk_parts(self._parameter(cursor.parameters, 0, 3), walk, data, joined)
         g = self.geometry
 
@@ -195,8 +208,8 @@ class PairsKernel(TableKernel):
 
     def _walk_parts(self, word: ir.Value, walk: Walk, data: ir.Value, joined: ir.Value) -> Walk:
         """The runs of each part, as many as the bytes of ``word``."""
-        for part, run in enumerate(self._pairs.runs):
-            counts = self._pairs.counts[self._blocks, :, part]
+        for part, run in enumerate(self._parts.runs):
+            counts = self._parts.counts[self._blocks, :, part]
             if counts.any():
                 count = bits(word, part * BYTE, BYTE)
                 walk = self._walk(count, bool(counts.all()), walk, data, joined, run)
@@ -205,9 +218,9 @@ class PairsKernel(TableKernel):
     def _skip_parts(self, word: ir.Value, record: ir.Value, walk: Walk, pixels: int) -> Walk:
         """Those runs left out, with what is missing of the sums."""
         weights, offsets, sums = walk
-        counts = [bits(word, part * BYTE, BYTE) for part in range(len(self._pairs.runs))]
+        counts = [bits(word, part * BYTE, BYTE) for part in range(len(self._parts.runs))]
         filterlets = runs = emit.splat(0, emit.i32())
-        for count, run in zip(counts, self._pairs.runs, strict=True):
+        for count, run in zip(counts, self._parts.runs, strict=True):
             size = emit.splat(len(run.members) * run.width, emit.i32())
             filterlets, runs = arith.addi(filterlets, arith.muli(count, size)), arith.addi(runs, count)
         runs, filterlets = (arith.index_cast(ir.IndexType.get(), count) for count in (runs, filterlets))
@@ -215,14 +228,14 @@ class PairsKernel(TableKernel):
         offsets = emit.advance(offsets, runs, ir.MemRefType(self.offset_table.type).element_type)
         if not self._missing_bytes:
             return weights, offsets, sums
-        missing = [emit.load_from(emit.advance(record, f * WORD), emit.i32(), WORD) for f in (1, 2)]
+        missing = [emit.load_from(emit.advance(record, f * WORD), emit.i32(), WORD) for f in range(1, 1 + self.filters)]
         missing = [value for value in missing for _ in range(pixels)]
         return weights, offsets, [arith.addi(*each) for each in zip(sums, missing, strict=True)]
 
 
-def record_words(zero_point: int) -> int:
+def record_words(members: int, zero_point: int) -> int:
     """Words of what parameters tell of a row of the kernel that may be skipped."""
-    return 3 if zero_point else 1
+    return 1 + (members if zero_point else 0)
 
 
 def _values(walk: Walk) -> list[ir.Value]:
