@@ -253,8 +253,8 @@ def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
 
 def _parts(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g, kernel = view.geometry, plan.kernel
-    if view.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255 or (kernel == "pairs" and g.f < 2):
-        filters = ", two filters" if kernel == "pairs" else ""
+    if view.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255 or not (kernel != "pairs" or 2 <= g.f < 1 << 15):
+        filters = ", 2 to 32767 filters" if kernel == "pairs" else ""
         yield f"plan names the {kernel} kernel, which takes i8, one group{filters} and at most 255 positions"
     widths = sorted({1, g.kw} if kernel == "pairs" else {g.kw})
     if plan.filters > 1 or plan.run_width not in widths or plan.dense:

@@ -288,7 +288,7 @@ def _parts(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
     for plan in tables:
         if plan.joined or plan.dense or plan.masked:
             continue
-        if plan.filters == 2 and plan.run_width in (1, g.kw):
+        if plan.filters == 2 and plan.run_width in (1, g.kw) and g.f < 1 << 15:
             yield replace(plan, kernel="pairs", filters=1)
         if plan.filters == 1 and plan.run_width == g.kw > 1:
             yield replace(plan, kernel="mixed")

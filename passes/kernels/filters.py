@@ -19,7 +19,7 @@ from dtmm_mlir.passes.kernels.isa import Results
 PARAMETERS = 4
 """Words per filter: bias, multiplier, shift, and one of the block."""
 
-_UPPER = 16
+UPPER = 16
 """Where the upper half of a word begins."""
 
 BYTE = 8
@@ -101,13 +101,10 @@ class FilterKernel(WindowKernel):
         filters, constant filters behind all. Where tables skip padding, all that for each zone of output rows: biases
         with what is skipped in them, and runs as two bytes: how many are walked, and how many skipped ahead of them."""
         table = super().parameters.T[self._filters_of_blocks]
-        table[:, :, 3] = 0
-        table[:, 0, 3] = self._run_words
+        table[:, :, 3] = self._words
         following = np.diff(self._order, append=self._order[-1:])
-        if self.filters > 1:
-            table[:, -1, 3] = following[: len(table)]
-        elif self._packed:
-            table[:, 0, 3] += following[: len(table)] << _UPPER
+        if self.filters > 1 or self._packed:
+            table[:, -1, 3] += following[: len(table)] << (UPPER if self._packed else 0)
         tables = [self._in_zone(table, number) for number in range(len(self._zones))] or [table]
         words = self.filters * PARAMETERS
         tables = [np.concatenate([each.reshape(len(table), words), self._records], axis=1) for each in tables]
@@ -123,6 +120,13 @@ class FilterKernel(WindowKernel):
     def _block_bytes(self) -> int:
         """Bytes of the parameters of one block, with what follows them."""
         return (self.filters * PARAMETERS + self._records.shape[1]) * WORD
+
+    @property
+    def _words(self) -> np.ndarray:
+        """[computed blocks, filters of a block] i32: the last words of their parameters, but for the next block's."""
+        words = np.zeros((len(self._blocks), self.filters), np.int32)
+        words[:, 0] = self._run_words
+        return words
 
     @property
     def _run_words(self) -> np.ndarray:
@@ -167,7 +171,8 @@ class FilterKernel(WindowKernel):
 
     @property
     def _packed(self) -> bool:
-        """Whether a word holds both a block's runs and how far the next one's output is."""
+        """Whether the word that tells how far the next block's output is has that in its upper half, as the lower one
+        tells the block's runs or where the output of its last filter is."""
         return self.filters == 1 and len(self._constants) > 0
 
     @property
@@ -229,7 +234,7 @@ class FilterKernel(WindowKernel):
         step: Index = 1
         if self.filters > 1 or self._packed:
             following = self._parameter(cursor.parameters, self.filters - 1, 3)
-            following = arith.shrsi(following, emit.splat(_UPPER, emit.i32())) if self._packed else following
+            following = arith.shrsi(following, emit.splat(UPPER, emit.i32())) if self._packed else following
             step = arith.index_cast(ir.IndexType.get(), following)
         parameters = emit.advance(cursor.parameters, self._block_bytes)
         return Cursor(weights, offsets, parameters, emit.advance(cursor.output, step, self._output_type))
@@ -393,7 +398,7 @@ class FilterKernel(WindowKernel):
         """The runs of a block, as many and where the tables say."""
         count = word = self._parameter(cursor.parameters, 0, 3)
         if self._packed:
-            count = bits(word, 0, _UPPER)
+            count = bits(word, 0, UPPER)
         if self._zones:
             count = bits(word, 0, BYTE)
             cursor = self._skip_runs(cursor, bits(word, BYTE, BYTE))
@@ -457,8 +462,11 @@ class FilterKernel(WindowKernel):
         return ir.MemRefType(self.output.type).element_type
 
     def _store_results(self, sums: Sequence[ir.Value], pixels: int, parameters: ir.Value, output: ir.Value) -> None:
-        scaled = []
+        scaled = list[tuple[ir.Value, list[tuple[int, ir.Value]]]]()  # by address
         for b in range(self.filters):
+            address, start = self._result(b, parameters, output)
+            if not scaled or scaled[-1][0] is not address:
+                scaled.append((address, []))
             bias, multiplier = self.isa.load_pair(self._parameter_at(parameters, b, 0))
             shift = self._parameter(parameters, b, 2)
             if self._starts_with_bias:
@@ -468,16 +476,21 @@ class FilterKernel(WindowKernel):
             for first in range(0, pixels, RESULTS):
                 lanes = sums[b * pixels + first : b * pixels + min(first + RESULTS, pixels)]
                 totals = emit.from_lanes([self.isa.total(s) for s in lanes])
-                at = first * self.geometry.f + b
+                at = first * self.geometry.f + start
                 if self.rescale:
                     totals = arith.addi(totals, emit.broadcast(bias, ir.VectorType(totals.type)))
                     scale = self._requantization(multiplier, shift, self._bounded)
-                    scaled.append((at, self.isa.scale(totals, scale, self.rescale)))
+                    scaled[-1][1].append((at, self.isa.scale(totals, scale, self.rescale)))
                     continue
                 results = self._finish(totals, bias, self._requantization(multiplier, shift))
-                self.isa.store_strided(results, emit.advance(output, at, self._output_type), self.geometry.f)
-        if self.rescale:
-            self.isa.store_scaled(scaled, output, self.geometry.f, self.rescale, self.clamp or (-128, 127))
+                self.isa.store_strided(results, emit.advance(address, at, self._output_type), self.geometry.f)
+        for address, values in scaled:
+            if self.rescale:
+                self.isa.store_scaled(values, address, self.geometry.f, self.rescale, self.clamp or (-128, 127))
+
+    def _result(self, b: int, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, int]:
+        """Where the first pixel's result of a block's filter is: an address, and elements behind it."""
+        return output, b
 
     def _run(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from iree.compiler import ir
@@ -13,7 +13,7 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import WORD
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, Cursor, Run, Walk, bits
+from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, UPPER, Cursor, Run, Walk, bits
 from dtmm_mlir.passes.kernels.table import TableKernel
 
 MEMBERS = {"pairs": 2, "mixed": 1}
@@ -24,19 +24,19 @@ MEMBERS = {"pairs": 2, "mixed": 1}
 class Parts:
     """The kinds of runs of blocks of one filter or two.
 
-    Where two do not divide the filters, the last one comes first, together with nothing: what is stored for the one
-    before it is overwritten later.
+    Two that keep many positions in common are a block. Where there are filters of an odd number, one comes first,
+    together with nothing: what is stored for the other filter of its block is overwritten later.
 
     Attributes:
         odd: 1 where the first block is one of two filters only, or 0.
-        starts: [blocks] int: the first filters.
+        filters: [blocks, filters] int: their numbers.
         kept: [blocks, filters, KH, KW] bool: which positions they keep.
         width: KW where rows of the kernel that all of a block's filters keep wholly are runs, else 1.
         by_rows: whether the rows of the kernel follow each other, each with all its parts, so that some can be skipped.
     """
 
     odd: int
-    starts: np.ndarray
+    filters: np.ndarray
     kept: np.ndarray
     width: int
     by_rows: bool
@@ -44,12 +44,12 @@ class Parts:
     @staticmethod
     def of(kept: np.ndarray, plan: Plan) -> Parts:
         """Those of filters that keep [F, KH, KW] bool, at least as many as are in a block."""
-        filters, members = len(kept), MEMBERS[plan.kernel]
-        odd = filters % members
-        starts = np.array([filters - members] * odd + [*range(0, filters - members + 1, members)])
-        blocks = kept[np.add.outer(starts, np.arange(members))]
+        members = MEMBERS[plan.kernel]
+        odd = len(kept) % members
+        filters = _pairs(kept.tobytes(), kept.shape) if members > 1 else np.arange(len(kept))[:, None]
+        blocks = kept[filters]
         blocks[:odd, 0] = False
-        return Parts(odd, starts, blocks, plan.run_width, bool(plan.skip_padding))
+        return Parts(odd, filters, blocks, plan.run_width, bool(plan.skip_padding))
 
     @property
     def members(self) -> int:
@@ -89,7 +89,28 @@ class Parts:
 
     def computed(self, blocks: np.ndarray) -> np.ndarray:
         """The filters of some of the blocks, but for the one that is overwritten."""
-        return np.union1d(self.starts[blocks[blocks >= self.odd]], self.starts[blocks] + self.members - 1)
+        return np.union1d(self.filters[blocks[blocks >= self.odd], 0], self.filters[blocks, -1])
+
+
+@lru_cache(maxsize=64)
+def _pairs(kept: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """[blocks, 2] int: filters two by two.
+
+    Those of most positions choose first, each the one that has most in common with it; an odd one that is left over has
+    any other beside it. Blocks are in the order of their first filters, but for that of an odd one, which comes first.
+    """
+    masks = np.frombuffer(kept, bool).reshape(shape[0], -1).astype(np.float32)
+    some, left = masks.any(axis=1), np.ones(len(masks), bool)
+    pairs = list[tuple[int, int]]()
+    for filter in np.argsort(-masks.sum(axis=1), kind="stable").tolist():
+        if left[filter] and left.sum() > 1:
+            left[filter] = False
+            common = np.where(left, 2 * (masks @ masks[filter]) + some, -1)
+            other = int(common.argmax())
+            left[other] = False
+            pairs.append((min(filter, other), max(filter, other)))
+    alone = [(filter - 1 if filter else 1, filter) for filter in np.flatnonzero(left).tolist()]
+    return np.array([*alone, *sorted(pairs)])
 
 
 class PartsKernel(TableKernel):
@@ -111,11 +132,11 @@ class PartsKernel(TableKernel):
     @cached_property
     def _blocks(self) -> np.ndarray:
         some = np.flatnonzero(self._parts.kept.any(axis=(1, 2, 3)))
-        return some if self._drops_constants else np.arange(len(self._parts.starts))
+        return some if self._drops_constants else np.arange(len(self._parts.filters))
 
     @property
     def _filters_of_blocks(self) -> np.ndarray:
-        return np.add.outer(self._parts.starts[self._blocks], np.arange(self.filters))
+        return self._parts.filters[self._blocks]
 
     @cached_property
     def _constants(self) -> np.ndarray:
@@ -126,6 +147,23 @@ class PartsKernel(TableKernel):
         """[computed blocks, groups] int: a byte for the runs of each part."""
         counts = self._parts.counts[self._blocks]
         return counts @ (1 << BYTE * np.arange(counts.shape[2]))
+
+    @property
+    def _words(self) -> np.ndarray:
+        words, filters = super()._words, self._filters_of_blocks
+        words[:, 1:] = filters[:, 1:] - filters[:, :1] & (1 << UPPER) - 1
+        return words
+
+    @property
+    def _packed(self) -> bool:
+        return self.filters > 1 or super()._packed
+
+    def _result(self, b: int, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, int]:
+        if b == 0:
+            return output, 0
+        i16 = ir.IntegerType.get_signless(16)
+        distance = arith.extsi(emit.i32(), arith.trunci(i16, self._parameter(parameters, b, 3)))
+        return emit.advance(output, arith.index_cast(ir.IndexType.get(), distance), self._output_type), 0
 
     @property
     def _run_words(self) -> np.ndarray:
@@ -149,17 +187,17 @@ class PartsKernel(TableKernel):
     @property
     def values(self) -> np.ndarray:
         runs = [
-            self._in_order(self._weights(start, run, np.flatnonzero(begins)))
-            for start, groups in zip(self._parts.starts, self._parts.begins, strict=True)
+            self._in_order(self._weights(filters, run, np.flatnonzero(begins)))
+            for filters, groups in zip(self._parts.filters, self._parts.begins, strict=True)
             for parts in groups
             for run, begins in zip(self._parts.runs, parts, strict=True)
         ]
         return np.concatenate([*(run.reshape(-1) for run in runs), np.zeros(self._lanes, self.dtype)])
 
-    def _weights(self, start: int, run: Run, begins: np.ndarray) -> np.ndarray:
-        """[runs, filters, positions, channels] of a block."""
-        filters = self._dense[start + np.array(run.members)]
-        return filters[:, np.add.outer(begins, np.arange(run.width))].transpose(1, 0, 2, 3)
+    def _weights(self, filters: np.ndarray, run: Run, begins: np.ndarray) -> np.ndarray:
+        """[runs, filters, positions, channels] of a block of some filters."""
+        weights = self._dense[filters[list(run.members)]]
+        return weights[:, np.add.outer(begins, np.arange(run.width))].transpose(1, 0, 2, 3)
 
     @property
     def offsets(self) -> np.ndarray:

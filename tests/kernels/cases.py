@@ -620,7 +620,7 @@ _PAIRS = [
     for i, (pixels, c, f, k, s, kept, rescale) in enumerate(
         [
             (4, 16, 6, 3, 1, 0.5, "double"),
-            (2, 13, 7, 3, 1, 0.7, "single"),  # the last pair overlaps
+            (2, 13, 7, 3, 1, 0.7, "single"),  # an odd one
             (8, 20, 4, 3, 2, 0.8, "double"),
             (3, 36, 9, 5, 1, 0.15, "wide"),  # pairs without common positions, and filters without any
             (1, 7, 2, 3, 1, 1.0, "none"),  # nothing is kept by one alone
