@@ -639,6 +639,9 @@ _PAIRS = [
     ]
 ]
 
+_PAIRS += [Case(geometry(5, 4, 12, 3), 0.5, seed=9, plan=Plan("pairs", 4, 1, 1, 3))]
+"""Its first filter is the odd one."""
+
 _PAIRS += [
     Case(
         geometry(h, w, c, f, k, strides=(s, s), dilations=(d, 1), pads=pads, n=2),
