@@ -77,7 +77,7 @@ _WORTH, _GAIN = 0.9, 0.95
 """Instructions of plans that store up to the unpruned weights must be fewer than this of those that store FWCS; or
 these more than this of the unpruned convolution's."""
 
-_REPEATED = 1 / 6
+_BESIDE = 1 / 6
 """Share of the bytes of unpruned weights that parameters which are stored again, and code for columns and long rounds,
 may take."""
 
@@ -100,7 +100,7 @@ class PlanKernels(Pass):
 
     Depthwise convolutions get the ``depthwise`` kernel, all others one of the other kernels. Which one,
     and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
-    ``rows`` fills a row buffer of 14 KiB, or what the sums leave of 15 KiB.
+    ``rows`` fills a row buffer of 14 KiB, or what the sums leave of 16 KiB.
 
     Attributes:
         target: name of the target that the kernels are for.
@@ -151,7 +151,7 @@ def choose(
         return Plan("depthwise", pixels, 1, 1, rows, unrolled=_STRAIGHT_POSITIONS[optimize])
 
     plans = candidates(conv, isa, costs, optimize) if plans is None else [p for p in plans if _serves(conv, p, isa)]
-    plans = [plan for plan in plans if optimize == "speed" or _may_repeat(conv, plan, isa)]
+    plans = [plan for plan in plans if optimize == "speed" or _has_bytes_for(conv, plan, isa)]
     bytes = {plan: stored_bytes(conv, plan, isa) for plan in plans}
     estimates = {plan: estimate(conv, plan, isa, costs) for plan in plans}
 
@@ -175,14 +175,14 @@ def choose(
     return (small if small[0] <= min(large[0] / _WORTH, min(dense) * _GAIN) else large)[1]
 
 
-def _may_repeat(conv: Convolution, plan: Plan, isa: Isa) -> bool:
+def _has_bytes_for(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether parameters may be stored again for each zone of output rows, columns take code, and rounds be long: all
     are few bytes beside the unpruned weights, and weights, parameters and rounds no more than these."""
     beside, code = repeated_bytes(conv, plan, isa) + _rounds_code(conv, plan), _columns_code(conv, plan)
     if not beside + code:
         return True
     within = not beside or beside <= conv.weights.nbytes - stored_bytes(conv, plan, isa)
-    return within and beside + code <= conv.weights.nbytes * _REPEATED
+    return within and beside + code <= conv.weights.nbytes * _BESIDE
 
 
 def _rounds_code(conv: Convolution, plan: Plan) -> int:
