@@ -128,8 +128,8 @@ def _plans(report: Report) -> Iterator[str]:
     saved, more = now.instructions - speed.instructions, speed.stored_bytes - now.stored_bytes
     if saved >= _WORTHWHILE * now.instructions:
         yield (
-            f"--optimize speed would save about {saved / now.instructions:.0%} of the convolutions' instructions for "
-            f"{more:,} bytes of weights more."
+            f"--optimize speed would save about {saved / now.instructions:.0%} of the convolutions' instructions, with "
+            f"{abs(more):,} bytes of weights {'more' if more >= 0 else 'less'} and more code."
         )
     less = now.stored_bytes - size.stored_bytes
     if fits(report) is False and less > 0:

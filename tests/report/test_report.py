@@ -22,7 +22,7 @@ from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.frontends import import_model
 from dtmm_mlir.passes.pipeline import make_step, run_pipeline
 from dtmm_mlir.report import Report, analyze, build, measure
-from dtmm_mlir.report.data import SCHEMA_FILE, Chip, Gain
+from dtmm_mlir.report.data import SCHEMA_FILE, Chip, Gain, Goal
 from dtmm_mlir.report.details import DETAILS, packed_pattern, pattern, read_pattern
 from dtmm_mlir.report.outlook import pruned, with_outlook
 from dtmm_mlir.report.summary import fits, summarize
@@ -102,6 +102,16 @@ def test_summary(report: Report) -> None:
     assert "does not fit" in summarize(small).next[0]
     nothing = summarize(replace(report, gains=[Gain(0, 0.5, 1, 1)]))
     assert "less than 1 %" in nothing.next[0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"), [(1126, "with 126 bytes of weights more"), (900, "with 100 bytes of weights less")]
+)
+def test_what_speed_takes_is_told(report: Report, stored: int, told: str) -> None:
+    goals = (Goal("balanced", 1000, 1000), Goal("speed", 900, stored), Goal("size", 1500, 900))
+    (found,) = (line for line in summarize(replace(report, goals=goals)).next if "--optimize speed" in line)
+    assert "about 10% of the convolutions' instructions" in found
+    assert told in found
 
 
 def test_a_model_without_convolutions(report: Report) -> None:
