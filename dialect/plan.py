@@ -13,6 +13,8 @@ from dtmm_mlir.dialect.ops import Geometry
 Kernel = Literal["table", "pairs", "mixed", "input_stationary", "pixel_lanes", "depthwise"]
 KERNELS: tuple[Kernel, ...] = ("table", "pairs", "mixed", "input_stationary", "pixel_lanes", "depthwise")
 
+MEMBERS = {"pairs": 2, "mixed": 1}
+"""Kernels that make their own runs of plain FWCS, and how many filters they compute together."""
 
 _LIMITS = {
     "pixels": (1, 8),
@@ -94,7 +96,7 @@ class Plan:
     @property
     def stored_width(self) -> int:
         """Filterlets per run as they are packed; ``pairs`` and ``mixed`` make their own runs of plain FWCS."""
-        return 1 if self.kernel in ("pairs", "mixed") else self.run_width
+        return 1 if self.kernel in MEMBERS else self.run_width
 
     def blocks(self, filters: int) -> int:
         """Blocks that ``filters`` filters are computed in; the last one overlaps where they do not divide."""

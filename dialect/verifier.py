@@ -24,7 +24,7 @@ from dtmm_mlir.dialect.ops import (
     PackedConvView,
     PoolView,
 )
-from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.plan import MEMBERS, Plan
 from dtmm_mlir.passes.base import PassError
 
 Findings = Iterator[str]
@@ -219,7 +219,7 @@ def _plan(op: ir.Operation) -> Findings:
         yield from _joined(plan, view)
     if plan.masked and (plan.kernel != "table" or plan.dense or plan.skip_padding or g.groups > 1 or g.kh * g.kw > 16):
         yield "plan is masked, which takes the table kernel, one group, 16 positions, and no dense or skip_padding"
-    if plan.kernel in ("pairs", "mixed"):
+    if plan.kernel in MEMBERS:
         yield from _parts(plan, view)
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
@@ -253,10 +253,11 @@ def _joined(plan: Plan, view: ConvView | PackedConvView) -> Findings:
 
 def _parts(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g, kernel = view.geometry, plan.kernel
-    if view.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255 or not (kernel != "pairs" or 2 <= g.f < 1 << 15):
-        filters = ", 2 to 32767 filters" if kernel == "pairs" else ""
+    together = MEMBERS[kernel] > 1
+    if view.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 255 or (together and not 2 <= g.f < 1 << 15):
+        filters = ", 2 to 32767 filters" if together else ""
         yield f"plan names the {kernel} kernel, which takes i8, one group{filters} and at most 255 positions"
-    widths = sorted({1, g.kw} if kernel == "pairs" else {g.kw})
+    widths = sorted({1, g.kw} if together else {g.kw})
     if plan.filters > 1 or plan.run_width not in widths or plan.dense:
         named = " or ".join(map(str, widths))
         yield f"plan names the {kernel} kernel, which takes filters of 1, a run_width of {named}, and no dense"

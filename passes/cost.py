@@ -12,14 +12,14 @@ from typing import Protocol
 import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
-from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.plan import MEMBERS, Plan
 from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.conv import RESULTS
 from dtmm_mlir.passes.kernels.filters import PARAMETERS, Run
 from dtmm_mlir.passes.kernels.input_stationary import own_biases, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, WORD, Finish
-from dtmm_mlir.passes.kernels.parts import MEMBERS, Parts, record_words
+from dtmm_mlir.passes.kernels.parts import Parts, record_words
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.quads import QUAD

@@ -13,7 +13,7 @@ from iree.compiler import ir
 
 from dtmm_mlir.dialect.constants import walk
 from dtmm_mlir.dialect.ops import CONV, ConvView, Geometry
-from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.plan import MEMBERS, Plan
 from dtmm_mlir.passes.base import Pass
 from dtmm_mlir.passes.cost import (
     Convolution,
@@ -34,7 +34,6 @@ from dtmm_mlir.passes.kernels.input_stationary import fit_halves, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_depthwise import PIXELS as PIXELS_OF_HALVES
 from dtmm_mlir.passes.kernels.mve_input_stationary import LANES
-from dtmm_mlir.passes.kernels.parts import MEMBERS
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling

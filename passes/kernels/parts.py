@@ -9,15 +9,12 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-from dtmm_mlir.dialect.plan import Plan
+from dtmm_mlir.dialect.plan import MEMBERS, Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import WORD
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, UPPER, Cursor, Run, Walk, bits
 from dtmm_mlir.passes.kernels.table import TableKernel
-
-MEMBERS = {"pairs": 2, "mixed": 1}
-"""Filters of a block."""
 
 
 @dataclass(frozen=True)

@@ -315,7 +315,7 @@ class Schedule:
                     yield same, list(places)
 
     def are_few(self, joined: bool, places: list[int], counts: Counts) -> bool:
-        """Whether the addresses at some places are few enough to be written by code without loops."""
+        """Whether the addresses at some places are few enough for code without loops, which is hardly longer then."""
         rounds = sum(-(-int(counts.at(joined)[place]) // self.plan.unrolled) for place in places)
         return rounds <= 2 * self.plan.unrolled
 
