@@ -37,11 +37,12 @@ class Plan:
         kernel: ``table`` walks the runs of a block of filters; ``pairs`` walks the filterlets that two filters keep at
             the same positions, then those of each by itself; ``mixed`` walks the whole rows of the kernel that a filter
             keeps, then its other filterlets; ``input_stationary`` walks the kernel positions, loads the inputs there
-            once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the runs of a block
-            of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and multiplies channel by
-            channel.
+            once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the filterlets of a
+            block of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and multiplies channel
+            by channel.
         pixels: neighbouring output pixels computed together, 1 to 8; in the ``pixel_lanes`` kernel vectors of them.
-        filters: neighbouring filters computed together; they share their runs. 1 to 4, in ``pixel_lanes`` to 8.
+        filters: neighbouring filters computed together; they share their runs. 1 to 4. In ``pixel_lanes`` 1 to 8 that
+            keep many positions in common, wherever they are.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
             FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives. In ``pairs`` 1,
             or the kernel's width where rows that both filters keep wholly are runs; in ``mixed`` the kernel's width.
@@ -94,22 +95,32 @@ class Plan:
         return self.skip_padding > 1
 
     @property
+    def _stores_fwcs(self) -> bool:
+        """Whether plain FWCS is stored, of which the kernel makes its own blocks and runs."""
+        return self.kernel in MEMBERS or self.kernel == "pixel_lanes"
+
+    @property
+    def stored_filters(self) -> int:
+        """Filters per block as they are packed."""
+        return 1 if self._stores_fwcs else self.filters
+
+    @property
     def stored_width(self) -> int:
-        """Filterlets per run as they are packed; ``pairs`` and ``mixed`` make their own runs of plain FWCS."""
-        return 1 if self.kernel in MEMBERS else self.run_width
+        """Filterlets per run as they are packed."""
+        return 1 if self._stores_fwcs else self.run_width
 
     def blocks(self, filters: int) -> int:
-        """Blocks that ``filters`` filters are computed in; the last one overlaps where they do not divide."""
-        return -(-filters // self.filters)
+        """Blocks that ``filters`` filters are stored in; the last one overlaps where they do not divide."""
+        return -(-filters // self.stored_filters)
 
     def first_filter(self, block: int, filters: int) -> int:
-        """First of the ``filters`` filters that ``block`` computes."""
-        return min(block * self.filters, filters - self.filters)
+        """First of the ``filters`` filters that ``block`` holds."""
+        return min(block * self.stored_filters, filters - self.stored_filters)
 
     def uncomputed(self, blocks: np.ndarray, filters: int) -> np.ndarray:
-        """Those of ``filters`` filters that none of ``blocks`` computes, in order."""
+        """Those of ``filters`` filters that none of ``blocks`` holds, in order."""
         starts = [self.first_filter(int(block), filters) for block in blocks]
-        return np.setdiff1d(np.arange(filters), np.add.outer(starts, np.arange(self.filters)))
+        return np.setdiff1d(np.arange(filters), np.add.outer(starts, np.arange(self.stored_filters)))
 
     def vectors(self, channels: int, lanes: int) -> tuple[int, int]:
         """Vectors of ``lanes`` along a run whose filterlets have ``channels`` weights: whole ones, and joined ones.

@@ -289,8 +289,8 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
 
 def _pixel_lanes(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g = plan.shape(view.geometry)
-    if view.element_type != "i8" or g.groups > 1 or plan.run_width > 1:
-        yield "plan names the pixel_lanes kernel, which takes i8, one group and a run_width of 1"
+    if view.element_type != "i8" or g.groups > 1 or plan.run_width > 1 or plan.dense:
+        yield "plan names the pixel_lanes kernel, which takes i8, one group, a run_width of 1, and no dense"
     if min(plan.rows, g.oh) * g.ow < 16:
         yield f"plan's pixel_lanes kernel takes at least 16 output pixels, which {plan.rows} rows of {g.ow} are not"
 
@@ -344,7 +344,7 @@ def _packed_counts(op: ir.Operation) -> Findings:
 
 
 def _packed_length(g: Geometry, plan: Plan, length: int) -> Findings:
-    exact = g.c if plan.kernel == "depthwise" else plan.filters * plan.stored_width * g.group_channels
+    exact = g.c if plan.kernel == "depthwise" else plan.stored_filters * plan.stored_width * g.group_channels
     if length != exact:
         yield f"values hold {length} weights per run; its filterlets have {exact}"
 

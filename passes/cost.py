@@ -16,6 +16,7 @@ from dtmm_mlir.dialect.plan import MEMBERS, Plan
 from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.conv import RESULTS
 from dtmm_mlir.passes.kernels.filters import PARAMETERS, Run
+from dtmm_mlir.passes.kernels.grouping import Grouping
 from dtmm_mlir.passes.kernels.input_stationary import own_biases, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, WORD, Finish
@@ -61,7 +62,7 @@ def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     """Instructions of each thing that ``counts`` counts, and stock IREE's per multiplication.
 
     Those of microcontrollers were measured, see ``benchmarks/calibrate.py``; those of ``pixel_lanes`` kernels are times
-    on one machine (an Intel Xeon of family 6, model 207), in units of what the ``table`` kernel's estimates take there.
+    on one machine (an AMD EPYC of family 25, model 17), in units of what the ``table`` kernel's estimates take there.
 
     Args:
         isa: one of the ``isa`` names of targets.
@@ -109,9 +110,9 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``begun``: filters whose sums begin with a bias; ``stationary_block``: blocks of pixels,
         ``joined_block``: those that read joined channels and others.
 
-        Of ``pixel_lanes`` kernels ``lanes_loaded``, ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``:
-        vectors of pixels loaded, multiplied by a quad of weights, requantized, and written to planes;
-        ``lanes_run``: runs.
+        Of ``pixel_lanes`` kernels ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels
+        multiplied by a quad of weights, requantized, and written to planes; ``lanes_waited``: loads, a quad of weights
+        counted half, beyond those that take no time beside multiplications; ``lanes_block``: blocks of filters.
     """
     conv = _as_stored(conv, plan)
     if plan.kernel == "input_stationary":
@@ -218,7 +219,7 @@ _STATIONARY_ONLY = (
     "stationary", "passes", "list", "listed", "place", "addressed", "addressed_straight", "begun", "stationary_block",
     "joined_block",
 )  # fmt: skip
-_LANES_ONLY = ("lanes_loaded", "lanes_multiplied", "lanes_finished", "lanes_copied", "lanes_run")
+_LANES_ONLY = ("lanes_block", "lanes_multiplied", "lanes_waited", "lanes_finished", "lanes_copied")
 _BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
 
 
@@ -274,10 +275,10 @@ def _parts_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
     together = [table([part] * parts.members, run) for part, run in zip(of_parts[:2], parts.runs[:2], strict=True)]
     alone = [table(of_parts[2:], parts.runs[2])] if parts.members > 1 else []
-    some = parts.kept.any(axis=1)
+    some = parts.blocks.union
     all = table([some] * parts.members, parts.runs[1])
     tables = [*together, *alone]
-    constants = g.f - len(parts.computed(np.flatnonzero(some.any(axis=(1, 2)))))
+    constants = g.f - len(parts.blocks.computed(np.flatnonzero(some.any(axis=(1, 2)))))
     return all | {
         **{name: sum(each[name] for each in tables) for name in _OF_RUNS},
         "own_run": sum(each["own_run"] + each["same_run"] for each in tables),
@@ -297,14 +298,15 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
     refills = g.n * -(-g.oh // layout.rows)
     vectors = min(plan.pixels, layout.pixels // PIXELS)
     blocks = refills * -(-layout.pixels // (vectors * PIXELS))
-    runs = blocks * len(_blocks(conv, plan).runs)
-    loaded = runs * layout.quads * vectors
+    grouping = Grouping.of(conv.kept, plan.filters)
+    quads = blocks * layout.quads * int(grouping.union.sum())
+    multiplied = quads * vectors * plan.filters
     rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
     return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
         "call": 1,
-        "lanes_loaded": loaded,
-        "lanes_multiplied": loaded * plan.filters,
-        "lanes_run": runs,
+        "lanes_block": blocks * len(grouping.filters),
+        "lanes_multiplied": multiplied,
+        "lanes_waited": max(0, quads * vectors + quads * plan.filters // 2 - multiplied),
         "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
         "lanes_copied": refills * rows * -(-g.ow // PIXELS),
         "constant": 0,
@@ -457,9 +459,11 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     if plan.kernel in MEMBERS:
         return int(conv.kept.sum()) * conv.geometry.c + 2 * int(Parts.of(conv.kept, plan).counts.sum())
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
-    runs = len(_blocks(conv, plan).runs)
     if plan.kernel == "pixel_lanes":
-        return runs * (plan.filters * -(-channels // QUAD) * QUAD + 4)
+        grouping = Grouping.of(conv.kept, plan.filters)
+        weights = plan.filters * -(-channels // QUAD) * QUAD
+        return int(grouping.union.sum()) * (weights + WORD) + (grouping.filters.size + len(grouping.filters)) * WORD
+    runs = len(_blocks(conv, plan).runs)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)
@@ -470,7 +474,7 @@ def repeated_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     biases of each sum, and of records of kernel rows."""
     conv = _as_stored(conv, plan)
     if plan.kernel in MEMBERS and plan.skip_padding:
-        computed = int(Parts.of(conv.kept, plan).kept.any(axis=(1, 2, 3)).sum())
+        computed = int(Parts.of(conv.kept, plan).blocks.kept.any(axis=(1, 2, 3)).sum())
         words = record_words(MEMBERS[plan.kernel], conv.input_zero_point)
         return computed * conv.geometry.kh * words * WORD
     if plan.skips_columns:

@@ -306,8 +306,7 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
     vectors = rows * g.ow // PIXELS
     for pixels, filters in product(range(1, min(_MOST_PIXELS, vectors) + 1), range(1, min(8, g.f) + 1)):
         if pixels * filters <= _LANES_SUMS:
-            for dense in (0, 1):
-                yield Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
+            yield Plan("pixel_lanes", pixels, filters, 1, rows)
 
 
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:

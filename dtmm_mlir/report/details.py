@@ -129,10 +129,10 @@ def packed_pattern(conv: PackedConvView) -> np.ndarray:
             kept[:, position // g.kw, position % g.kw] = values != 0
         return kept
     blocks = np.repeat(np.arange(len(conv.counts)), conv.counts)
-    stored = conv.values.reshape(-1, plan.filters, plan.stored_width, g.group_channels).any(axis=3)
+    stored = conv.values.reshape(-1, plan.stored_filters, plan.stored_width, g.group_channels).any(axis=3)
     for block, position, run in zip(blocks, conv.positions, stored, strict=True):
         first, (ky, kx) = plan.first_filter(int(block), g.f), divmod(int(position), g.kw)
-        kept[first : first + plan.filters, ky, kx : kx + plan.stored_width] |= run
+        kept[first : first + plan.stored_filters, ky, kx : kx + plan.stored_width] |= run
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from iree.compiler import ir
@@ -11,7 +12,7 @@ from iree.compiler.dialects import arith, llvm, vector
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.avx2 import Avx2
-from dtmm_mlir.passes.kernels.isa import is_far
+from dtmm_mlir.passes.kernels.isa import Scaling, is_far
 from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
@@ -25,41 +26,48 @@ class Avx512Vnni(Avx2):
         weights = vector.BitCastOp(bytes, emit.broadcast(weights, vector_of_quads())).result
         return emit.intrinsic(sums.type, "llvm.x86.avx512.vpdpbusd.512", sums, pixels, weights)
 
-    def scale_pixels(self, sums: ir.Value, scale: ir.Value, rescale: Rescale, rectified: bool) -> ir.Value:
-        """The products of even and of odd lanes are in vectors of their own: ``(product + rounding) >> shift``."""
+    def scale_pixels(self, sums: ir.Value, odd: ir.Value, scale: ir.Value, scaling: Scaling) -> ir.Value:
+        """The products of even and of odd lanes are in vectors of their own, ``(product + rounding) >> shift``."""
+        way = _way(scaling)
         wide = emit.vector_type(LANES // 2, emit.i64())
-        rounding, negative, shift, odd_shift = (
-            emit.broadcast(emit.load_from(emit.advance(scale, 8 * i), emit.i64(), 8), wide) for i in range(1, 5)
+        rounding, negative = (
+            emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i64(), 8), wide) for at in (0, 16)
         )
-        multiplier = emit.broadcast(emit.load_from(scale, emit.i32(), 8), vector_of_quads())
-        (multiplier, _), lanes = _halves(multiplier, wide), _halves(sums, wide)
-        products = [arith.muli(half, multiplier) for half in lanes]
-        even, odd = (arith.addi(product, rounding) for product in products)
-        if rescale.rounding == "double" and not rectified:
-            even, odd = (
-                arith.select(
-                    arith.cmpi(arith.CmpIPredicate.slt, product, emit.splat(0, wide)),
-                    arith.addi(product, negative),
-                    rounded,
-                )
-                for product, rounded in zip(products, (even, odd), strict=True)
-            )
-        even, odd = arith.shrsi(even, shift), arith.shrsi(odd, odd_shift)
-        if not is_far(rescale):
-            even, odd = (_within_i16(half) for half in (even, odd))
-            odd = arith.shli(odd, emit.splat(32, wide))
-        even, odd = (vector.BitCastOp(sums.type, half).result for half in (even, odd))
-        return vector.ShuffleOp(even, odd, [lane + LANES * (lane % 2) for lane in range(LANES)]).result
+        multiplier, shift = (
+            emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i32(), 4), sums.type) for at in (8, 12)
+        )
+        factors = [arith.addi(each, each) for each in (sums, odd)] if way == "signed" else [sums, odd]
+        products = [arith.muli(_even(each), _even(multiplier)) for each in factors]
+        rounded = [arith.addi(product, rounding) for product in products]
+        if way == "any":
+            if scaling.needs_sign:
+                rounded = [
+                    arith.select(_is_negative(product), arith.addi(product, negative), other)
+                    for product, other in zip(products, rounded, strict=True)
+                ]
+            even, odd = (_within_i16(arith.shrsi(each, _even(shift))) for each in rounded)
+            return _interleave(even, odd, upper=False)
+        even, odd = rounded
+        upper = _interleave(even, odd, upper=True)
+        if way == "signed":
+            upper = arith.addi(upper, arith.shrsi(sums, emit.splat(31, sums.type)))
+        return arith.shrsi(upper, shift)
 
-    def pixel_scales(self, rescale: Rescale) -> np.ndarray:
-        """[F, 10] i32, pairs of them one i64: multiplier, rounding, that of negative products, shift, and that of
-        odd lanes, whose results are to be in the upper half."""
+    def pixel_scales(self, scaling: Scaling) -> np.ndarray:
+        """[F, 6] i32: rounding as i64, multiplier, shift, and the rounding of negative products as i64.
+
+        Where all that counts is in the upper halves of products, the shift is that of the upper half. With roundings of
+        both signs products are doubled there: a negative one then rounds as if its upper half was one less.
+        """
+        way, rescale = _way(scaling), scaling.rescale
         shift = rescale.shift.astype(np.int64)
         half = np.int64(1) << (shift - 1)
         extra = np.where((shift > 31) & (rescale.rounding == "double"), 1 << 30, 0)
-        odd_shift = shift - 32 if is_far(rescale) else shift
-        rows = [rescale.multiplier.astype(np.int64), half + extra, half - extra, shift, odd_shift]
-        return np.ascontiguousarray(np.stack(rows, axis=1)).view(np.int32)
+        factor = 2 if way == "signed" else 1
+        above = {"any": 0, "upper": 32, "signed": 31}[way]
+        roundings = np.stack([factor * (half + extra), half - extra], axis=1).view(np.int32)
+        others = np.stack([rescale.multiplier, shift - above], axis=1).astype(np.int32)
+        return np.concatenate([roundings[:, :2], others, roundings[:, 2:]], axis=1)
 
     def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
         i8, i16 = (ir.IntegerType.get_signless(bits) for bits in (8, 16))
@@ -78,10 +86,30 @@ class Avx512Vnni(Avx2):
         return vector.BitCastOp(vector_of_quads(), vector.ShuffleOp(result, result, order).result).result
 
 
-def _halves(value: ir.Value, wide: ir.VectorType) -> tuple[ir.Value, ir.Value]:
-    """The even and the odd lanes of an i32 vector as i64."""
+def _way(scaling: Scaling) -> Literal["upper", "signed", "any"]:
+    """How results come from products."""
+    if not is_far(scaling.rescale):
+        return "any"
+    if not scaling.needs_sign:
+        return "upper"
+    return "signed" if scaling.bounded else "any"
+
+
+def _even(value: ir.Value) -> ir.Value:
+    """The even lanes of an i32 vector as i64."""
+    wide = emit.vector_type(LANES // 2, emit.i64())
     both, thirty_two = vector.BitCastOp(wide, value).result, emit.splat(32, wide)
-    return arith.shrsi(arith.shli(both, thirty_two), thirty_two), arith.shrsi(both, thirty_two)
+    return arith.shrsi(arith.shli(both, thirty_two), thirty_two)
+
+
+def _is_negative(value: ir.Value) -> ir.Value:
+    return arith.cmpi(arith.CmpIPredicate.slt, value, emit.splat(0, ir.VectorType(value.type)))
+
+
+def _interleave(even: ir.Value, odd: ir.Value, *, upper: bool) -> ir.Value:
+    """The upper or lower halves of i64, in the lanes that they are the products of."""
+    halves = [vector.BitCastOp(vector_of_quads(), each).result for each in (even, odd)]
+    return vector.ShuffleOp(*halves, [lane & ~1 | upper | LANES * (lane % 2) for lane in range(LANES)]).result
 
 
 def _within_i16(value: ir.Value) -> ir.Value:

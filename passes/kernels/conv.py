@@ -94,6 +94,26 @@ class ConvKernel:
         bias = np.ascontiguousarray(self.conv.bias).view(np.int32)
         return np.stack([bias, multiplier, shift, counts])
 
+    @cached_property
+    def _dense(self) -> np.ndarray:
+        """[F, KH * KW, C]: the weights of plain FWCS, with zeros where they were pruned."""
+        g = self.geometry
+        weights = np.zeros((g.f, g.kh * g.kw, g.c), self.conv.values.dtype)
+        weights[self._filter_of_run, self.conv.positions] = self.conv.values
+        return weights
+
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        """[F, KH, KW] bool: which filterlets plain FWCS holds."""
+        g = self.geometry
+        kept = np.zeros((g.f, g.kh * g.kw), bool)
+        kept[self._filter_of_run, self.conv.positions] = True
+        return kept.reshape(g.f, g.kh, g.kw)
+
+    @property
+    def _filter_of_run(self) -> np.ndarray:
+        return np.repeat(np.arange(self.geometry.f), self.conv.counts)
+
     @property
     def buffer_size(self) -> int:
         """Elements of memory that the kernel works in, first of them the input as it wants it."""
@@ -111,9 +131,18 @@ class ConvKernel:
         """Emits the kernel at the current insertion point; the arguments are flat memrefs."""
         raise NotImplementedError
 
+    @property
+    def _is_rectified(self) -> bool:
+        return self.rescale is not None and is_rectified(self.rescale, self.clamp or (-128, 127))
+
     def _requantization(self, multiplier: ir.Value, shift: ir.Value, bounded: bool = False) -> Requantization:
-        rectified = self.rescale is not None and is_rectified(self.rescale, self.clamp or (-128, 127))
-        return Requantization(multiplier, shift, bounded, rectified)
+        return Requantization(multiplier, shift, bounded, self._is_rectified)
+
+    @cached_property
+    def _bounded(self) -> bool:
+        """Whether no sum can reach 2^30 in magnitude, whatever the input; of plain FWCS."""
+        weights = np.abs(self._dense.astype(np.int64)).sum(axis=(1, 2))
+        return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
 
 
 class WindowKernel(ConvKernel):
@@ -139,26 +168,6 @@ class WindowKernel(ConvKernel):
     @property
     def buffer_size(self) -> int:
         return self.layout.size
-
-    @cached_property
-    def _dense(self) -> np.ndarray:
-        """[F, KH * KW, C]: the weights of plain FWCS, with zeros where they were pruned."""
-        g = self.geometry
-        weights = np.zeros((g.f, g.kh * g.kw, g.c), self.conv.values.dtype)
-        weights[self._filter_of_run, self.conv.positions] = self.conv.values
-        return weights
-
-    @cached_property
-    def _kept(self) -> np.ndarray:
-        """[F, KH, KW] bool: which filterlets plain FWCS holds."""
-        g = self.geometry
-        kept = np.zeros((g.f, g.kh * g.kw), bool)
-        kept[self._filter_of_run, self.conv.positions] = True
-        return kept.reshape(g.f, g.kh, g.kw)
-
-    @property
-    def _filter_of_run(self) -> np.ndarray:
-        return np.repeat(np.arange(self.geometry.f), self.conv.counts)
 
     @property
     def _drops_constants(self) -> bool:

@@ -105,6 +105,24 @@ class Requantization:
     rectified: bool = False
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """How sums of vectors of pixels become results.
+
+    Attributes:
+        bounded, rectified: as of ``Requantization``.
+    """
+
+    rescale: Rescale
+    bounded: bool
+    rectified: bool
+
+    @property
+    def needs_sign(self) -> bool:
+        """Whether negative products round in another way."""
+        return self.rescale.rounding == "double" and not self.rectified
+
+
 class Isa:
     """Portable vector IR: LLVM picks the instructions. Subclasses name better ones.
 
@@ -336,16 +354,16 @@ class Isa:
         """
         raise NotImplementedError
 
-    def scale_pixels(self, sums: ir.Value, scale: ir.Value, rescale: Rescale, rectified: bool) -> ir.Value:
+    def scale_pixels(self, sums: ir.Value, odd: ir.Value, scale: ir.Value, scaling: Scaling) -> ir.Value:
         """i32x16 of one filter -> i32x16: TOSA's rescale before the zero point, saturated to i16 or more.
 
         Args:
+            odd: the odd lanes of ``sums``, each one lane before; the others are any.
             scale: address of the filter's row of ``pixel_scales``.
-            rectified: see ``Requantization``.
         """
         raise NotImplementedError
 
-    def pixel_scales(self, rescale: Rescale) -> np.ndarray:
+    def pixel_scales(self, scaling: Scaling) -> np.ndarray:
         """[F, words] i32: what ``scale_pixels`` wants of each filter."""
         raise NotImplementedError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from iree.compiler import ir
@@ -14,6 +14,7 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import WORD
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, UPPER, Cursor, Run, Walk, bits
+from dtmm_mlir.passes.kernels.grouping import Grouping
 from dtmm_mlir.passes.kernels.table import TableKernel
 
 
@@ -21,37 +22,25 @@ from dtmm_mlir.passes.kernels.table import TableKernel
 class Parts:
     """The kinds of runs of blocks of one filter or two.
 
-    Two that keep many positions in common are a block. Where there are filters of an odd number, one comes first,
-    together with nothing: what is stored for the other filter of its block is overwritten later.
-
     Attributes:
-        odd: 1 where the first block is one of two filters only, or 0.
-        filters: [blocks, filters] int: their numbers.
-        kept: [blocks, filters, KH, KW] bool: which positions they keep.
+        blocks: of the filters.
         width: KW where rows of the kernel that all of a block's filters keep wholly are runs, else 1.
         by_rows: whether the rows of the kernel follow each other, each with all its parts, so that some can be skipped.
     """
 
-    odd: int
-    filters: np.ndarray
-    kept: np.ndarray
+    blocks: Grouping
     width: int
     by_rows: bool
 
     @staticmethod
     def of(kept: np.ndarray, plan: Plan) -> Parts:
         """Those of filters that keep [F, KH, KW] bool, at least as many as are in a block."""
-        members = MEMBERS[plan.kernel]
-        odd = len(kept) % members
-        filters = _pairs(kept.tobytes(), kept.shape) if members > 1 else np.arange(len(kept))[:, None]
-        blocks = kept[filters]
-        blocks[:odd, 0] = False
-        return Parts(odd, filters, blocks, plan.run_width, bool(plan.skip_padding))
+        return Parts(Grouping.of(kept, MEMBERS[plan.kernel]), plan.run_width, bool(plan.skip_padding))
 
     @property
     def members(self) -> int:
         """Filters of a block."""
-        return self.kept.shape[1]
+        return self.blocks.filters.shape[1]
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -64,9 +53,10 @@ class Parts:
     def parts(self) -> np.ndarray:
         """[blocks, parts, KH, KW] bool: the positions of rows that all filters keep wholly, of the others that all
         keep, and of those that only the first of two and only the second keeps."""
-        all = np.asarray(self.kept.all(axis=1))
+        kept = self.blocks.kept
+        all = np.asarray(kept.all(axis=1))
         rows = all & all.all(axis=2, keepdims=True) & (self.width > 1)
-        alone = [self.kept[:, filter] & ~all for filter in range(self.members)] if self.members > 1 else []
+        alone = [kept[:, filter] & ~all for filter in range(self.members)] if self.members > 1 else []
         return np.stack([rows, all & ~rows, *alone], axis=1)
 
     @property
@@ -83,31 +73,6 @@ class Parts:
     def counts(self) -> np.ndarray:
         """[blocks, groups, parts] int: how many runs the parts have."""
         return self.begins.sum(axis=3)
-
-    def computed(self, blocks: np.ndarray) -> np.ndarray:
-        """The filters of some of the blocks, but for the one that is overwritten."""
-        return np.union1d(self.filters[blocks[blocks >= self.odd], 0], self.filters[blocks, -1])
-
-
-@lru_cache(maxsize=64)
-def _pairs(kept: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """[blocks, 2] int: filters two by two.
-
-    Those of most positions choose first, each the one that has most in common with it; an odd one that is left over has
-    any other beside it. Blocks are in the order of their first filters, but for that of an odd one, which comes first.
-    """
-    masks = np.frombuffer(kept, bool).reshape(shape[0], -1).astype(np.float32)
-    some, left = masks.any(axis=1), np.ones(len(masks), bool)
-    pairs = list[tuple[int, int]]()
-    for filter in np.argsort(-masks.sum(axis=1), kind="stable").tolist():
-        if left[filter] and left.sum() > 1:
-            left[filter] = False
-            common = np.where(left, 2 * (masks @ masks[filter]) + some, -1)
-            other = int(common.argmax())
-            left[other] = False
-            pairs.append((min(filter, other), max(filter, other)))
-    alone = [(filter - 1 if filter else 1, filter) for filter in np.flatnonzero(left).tolist()]
-    return np.array([*alone, *sorted(pairs)])
 
 
 class PartsKernel(TableKernel):
@@ -128,16 +93,16 @@ class PartsKernel(TableKernel):
 
     @cached_property
     def _blocks(self) -> np.ndarray:
-        some = np.flatnonzero(self._parts.kept.any(axis=(1, 2, 3)))
-        return some if self._drops_constants else np.arange(len(self._parts.filters))
+        some = np.flatnonzero(self._parts.blocks.kept.any(axis=(1, 2, 3)))
+        return some if self._drops_constants else np.arange(len(self._parts.blocks.filters))
 
     @property
     def _filters_of_blocks(self) -> np.ndarray:
-        return self._parts.filters[self._blocks]
+        return self._parts.blocks.filters[self._blocks]
 
     @cached_property
     def _constants(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self.geometry.f), self._parts.computed(self._blocks))
+        return np.setdiff1d(np.arange(self.geometry.f), self._parts.blocks.computed(self._blocks))
 
     @property
     def _words_of_groups(self) -> np.ndarray:
@@ -185,7 +150,7 @@ class PartsKernel(TableKernel):
     def values(self) -> np.ndarray:
         runs = [
             self._in_order(self._weights(filters, run, np.flatnonzero(begins)))
-            for filters, groups in zip(self._parts.filters, self._parts.begins, strict=True)
+            for filters, groups in zip(self._parts.blocks.filters, self._parts.begins, strict=True)
             for parts in groups
             for run, begins in zip(self._parts.runs, parts, strict=True)
         ]

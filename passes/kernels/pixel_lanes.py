@@ -1,7 +1,8 @@
 """The ``pixel_lanes`` kernel: vectors of neighbouring pixels, multiplied by four weights of one filter at a time.
 
-Costs follow the filterlets that are kept, wherever they are: each is a walk over its quads of channels. What Elsen et
-al., "Fast Sparse ConvNets" (CVPR 2020), do for single weights of 1x1 convolutions.
+Costs follow the filterlets that are kept, wherever they are: each is a walk over its quads of channels. Blocks of
+several filters load pixels once for all of them, so filters that keep many positions in common are together. What
+Elsen et al., "Fast Sparse ConvNets" (CVPR 2020), do for single weights of 1x1 convolutions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dtmm_mlir.dialect.ops import PackedConvView
 from dtmm_mlir.passes.kernels import emit, quads
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, is_rectified
+from dtmm_mlir.passes.kernels.grouping import Grouping
+from dtmm_mlir.passes.kernels.isa import Isa, Scaling
 from dtmm_mlir.passes.kernels.planes import PlaneLayout, Planes
 from dtmm_mlir.passes.kernels.quads import CHANNELS, LANES, QUAD
 
@@ -50,48 +52,56 @@ class PixelLanesKernel(ConvKernel):
         """Vectors of pixels computed together."""
         return min(self.plan.pixels, self.planes.pixels // LANES)
 
+    @cached_property
+    def _grouping(self) -> Grouping:
+        return Grouping.of(self._kept, self.plan.filters)
+
+    @cached_property
+    def _runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """[runs] int: the block and the kernel position of each."""
+        blocks, positions = np.nonzero(self._grouping.union.reshape(len(self._grouping.filters), -1))
+        return blocks, positions
+
     @property
     def values(self) -> np.ndarray:
         """Run after run: by quad, then filter of the block."""
-        padded = np.pad(self._filterlets, ((0, 0), (0, 0), (0, -self.geometry.c % QUAD)))
+        blocks, positions = self._runs
+        filterlets = self._dense[self._grouping.filters[blocks], positions[:, None]]
+        padded = np.pad(filterlets, ((0, 0), (0, 0), (0, -self.geometry.c % QUAD)))
         return padded.reshape(*padded.shape[:2], self.planes.quads, QUAD).transpose(0, 2, 1, 3).reshape(-1)
 
     @property
-    def _filterlets(self) -> np.ndarray:
-        """[runs, filters of a block, C] i8."""
-        return self.conv.values.reshape(len(self.conv.values), self.plan.filters, self.geometry.c)
-
-    @property
     def offsets(self) -> np.ndarray:
-        """i32: of each block of filters, how many runs it has, and the bytes to each."""
-        offsets = np.array([self.planes.offset(int(p)) for p in self.conv.positions], np.int32)
-        ends = np.cumsum(self.conv.counts, dtype=np.int64)
-        return np.insert(offsets, ends - self.conv.counts, self.conv.counts)
+        """i32: of each block how many runs it has, the bytes to the sums of each filter, and those to each run."""
+        blocks, positions = self._runs
+        counts = np.bincount(blocks, minlength=len(self._grouping.filters))
+        heads = np.column_stack([counts, self._grouping.filters * self.vectors * _VECTOR])
+        runs = np.split([self.planes.offset(int(p)) for p in positions], np.cumsum(counts)[:-1])
+        tables = [part for pair in zip(heads, runs, strict=True) for part in pair]
+        return np.concatenate(tables).astype(np.int32)
 
     @property
     def parameters(self) -> np.ndarray:
-        """i32: [F] biases of sums over unsigned inputs, then [F, words] scales; F is filled up to whole quads."""
-        biases = self.conv.bias - (128 * self._weight_sums).astype(np.int32)
-        scales = self.isa.pixel_scales(self.rescale) if self.rescale else np.zeros((len(biases), 0), np.int32)
-        tables = (np.pad(table, [(0, -len(table) % QUAD), (0, 0)]) for table in (biases[:, None], scales))
-        return np.concatenate([table.reshape(-1) for table in tables])
+        """i32: [blocks, filters of a block] biases of sums over unsigned inputs; then [F, words] scales, where F is
+        filled up to whole quads."""
+        weights = self._dense.sum(axis=(1, 2), dtype=np.int64)
+        biases = (self.conv.bias - 128 * weights).astype(np.int32)[self._grouping.filters]
+        filled = np.pad(self._scales, ((0, self._filled_up - self.geometry.f), (0, 0)))
+        return np.concatenate([biases.reshape(-1), filled.reshape(-1)])
 
-    @property
-    def _weight_sums(self) -> np.ndarray:
-        """[F] i64."""
-        sums = np.zeros(self.geometry.f, np.int64)
-        values = self._filterlets.astype(np.int64).sum(axis=2)
-        start = 0
-        for block, count in enumerate(self.conv.counts):
-            first = self.plan.first_filter(block, self.geometry.f)
-            sums[first : first + self.plan.filters] = values[start : start + count].sum(axis=0)
-            start += count
-        return sums
+    @cached_property
+    def _scaling(self) -> Scaling | None:
+        return Scaling(self.rescale, self._bounded, self._is_rectified) if self.rescale else None
+
+    @cached_property
+    def _scales(self) -> np.ndarray:
+        """[F, words] i32."""
+        return self.isa.pixel_scales(self._scaling) if self._scaling else np.zeros((self.geometry.f, 0), np.int32)
 
     @property
     def buffer_size(self) -> int:
-        """Bytes of the planes and of a block's sums: [F, vectors, 16] i32, F filled up to whole quads."""
-        return self.planes.size + self._filled_up * self.vectors * _VECTOR
+        """Bytes of the planes and of a block's sums: [F, vectors, 16] i32, F filled up to whole quads, and one more."""
+        return self.planes.size + self._filled_up * self.vectors * _VECTOR + _WORD
 
     @property
     def _filled_up(self) -> int:
@@ -137,22 +147,27 @@ class PixelLanesKernel(ConvKernel):
 
     def _add_up(self, data: ir.Value) -> None:
         """The sums of all filters at a block of pixels whose place in the first plane is ``data``."""
-        filters, f = self.plan.filters, self.geometry.f
+        filters = self.plan.filters
 
         def block(b: Index, weights: ir.Value, table: ir.Value) -> list[ir.Value]:
-            first = emit.minimum(emit.mul(b, filters), f - filters)
-            count = arith.index_cast(ir.IndexType.get(), emit.load_from(table, emit.i32(), _WORD))
-            biases = [self._bias(emit.add(first, i)) for i in range(filters)]
+            count, *places = (self._entry(table, i) for i in range(1 + filters))
+            biases = [self._bias(emit.add(emit.mul(b, filters), i)) for i in range(filters)]
             sums = [bias for bias in biases for _ in range(self.vectors)]
             sums += [emit.splat(0, quads.vector_of_quads())] * (len(sums) * (self._chains - 1))
-            table = emit.advance(table, _WORD)
+            runs = emit.advance(table, (1 + filters) * _WORD)
             weights, table, *sums = emit.loop(
-                0, count, lambda _, *carried: self._run(data, *carried), [weights, table, *sums]
+                0, count, lambda _, *carried: self._run(data, *carried), [weights, runs, *sums]
             )
-            self._store_sums(first, sums)
+            self._store_sums(places, sums)
             return [weights, table]
 
-        emit.loop(0, self.plan.blocks(f), block, [self._weights, self._table])
+        emit.loop(0, len(self._grouping.filters), block, [self._weights, self._table])
+
+    @staticmethod
+    def _entry(table: ir.Value, number: int) -> ir.Value:
+        return arith.index_cast(
+            ir.IndexType.get(), emit.load_from(emit.advance(table, number * _WORD), emit.i32(), _WORD)
+        )
 
     @cached_property
     def _chains(self) -> int:
@@ -163,8 +178,7 @@ class PixelLanesKernel(ConvKernel):
     def _run(self, data: ir.Value, weights: ir.Value, table: ir.Value, *sums: ir.Value) -> list[ir.Value]:
         """One filterlet of each filter of a block."""
         quads = self.planes.quads
-        offset = arith.index_cast(ir.IndexType.get(), emit.load_from(table, emit.i32(), _WORD))
-        at = emit.advance(data, offset)
+        at = emit.advance(data, self._entry(table, 0))
         turns = quads // _UNROLLED if quads > _UNROLLED else 0
 
         def turn(_: Index, weights: ir.Value, at: ir.Value, *sums: ir.Value) -> list[ir.Value]:
@@ -192,14 +206,14 @@ class PixelLanesKernel(ConvKernel):
                     results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)
         return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * self.planes.pitch), *results]
 
-    def _store_sums(self, first: Index, sums: Sequence[ir.Value]) -> None:
+    def _store_sums(self, places: Sequence[ir.Value], sums: Sequence[ir.Value]) -> None:
         one = self.plan.filters * self.vectors
-        start = emit.advance(self._sums, emit.mul(first, self.vectors * _VECTOR))
         for i in range(one):
             total = sums[i]
             for other in sums[i + one :: one]:
                 total = arith.addi(total, other)
-            emit.store_to(total, emit.advance(start, i * _VECTOR))
+            start = emit.advance(self._sums, places[i // self.vectors])
+            emit.store_to(total, emit.advance(start, i % self.vectors * _VECTOR))
 
     # From sums to results.
 
@@ -239,12 +253,12 @@ class PixelLanesKernel(ConvKernel):
         return self.isa.narrow_quads(scaled, self.rescale, self.clamp or (-128, 127))
 
     def _scaled(self, filter: Index, sums: ir.Value) -> ir.Value:
-        assert self.rescale
-        clamp = self.clamp or (-128, 127)
-        filters, words = self._filled_up, self.isa.pixel_scales(self.rescale).shape[1]
-        scale = emit.advance(self._parameters_at, emit.add(filters * _WORD, emit.mul(filter, words * _WORD)))
-        rectified = is_rectified(self.rescale, clamp)
-        return self.isa.scale_pixels(self._sums_of(filter, sums), scale, self.rescale, rectified)
+        assert self._scaling
+        scale = emit.advance(
+            self._parameters_at, emit.add(self._biases, emit.mul(filter, self._scales.shape[1] * _WORD))
+        )
+        odd = self._sums_of(filter, emit.advance(sums, _WORD))
+        return self.isa.scale_pixels(self._sums_of(filter, sums), odd, scale, self._scaling)
 
     def _clamped(self, sums: ir.Value) -> ir.Value:
         if self.clamp:
@@ -255,7 +269,12 @@ class PixelLanesKernel(ConvKernel):
     def _sums_of(self, filter: Index, sums: ir.Value) -> ir.Value:
         return emit.load_from(emit.advance(sums, emit.mul(filter, self.vectors * _VECTOR)), quads.vector_of_quads())
 
-    def _bias(self, filter: Index) -> ir.Value:
-        """A vector of a filter's bias."""
-        bias = emit.load_from(emit.advance(self._parameters_at, emit.mul(filter, _WORD)), emit.i32(), _WORD)
+    @property
+    def _biases(self) -> int:
+        """Bytes of them."""
+        return self._grouping.filters.size * _WORD
+
+    def _bias(self, number: Index) -> ir.Value:
+        """A vector of a bias, of all blocks' filters the ``number``-th."""
+        bias = emit.load_from(emit.advance(self._parameters_at, emit.mul(number, _WORD)), emit.i32(), _WORD)
         return emit.broadcast(bias, quads.vector_of_quads())

@@ -124,7 +124,7 @@ CONV_ERRORS = [
     (
         'kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64',
         'kernel = "pixel_lanes", pixels = 4 : i64, rows = 5 : i64, run_width = 2 : i64',
-        "one group and a run_width of 1",
+        "one group, a run_width of 1, and no dense",
     ),
 ]
 

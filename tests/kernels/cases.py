@@ -241,8 +241,8 @@ _INPUT_STATIONARY = [
 ]
 
 
-def _lanes(pixels: int, filters: int, rows: int, dense: int = 0) -> Plan:
-    return Plan("pixel_lanes", pixels, filters, 1, rows, dense=dense)
+def _lanes(pixels: int, filters: int, rows: int) -> Plan:
+    return Plan("pixel_lanes", pixels, filters, 1, rows)
 
 
 _PIXEL_LANES = [
@@ -273,7 +273,7 @@ _PIXEL_LANES = [
         plan=_lanes(3, 2, 2),
     ),
     Case(geometry(5, 5, 300, 9, 1), 0.7, seed=14, plan=_lanes(1, 4, 5)),  # turns along the channels
-    Case(geometry(5, 5, 256, 9, 1), 0.7, seed=15, plan=_lanes(1, 3, 5, 1)),
+    Case(geometry(5, 5, 256, 9, 1), 0.7, seed=15, plan=_lanes(1, 3, 5)),
     Case(geometry(6, 6, 20, 70), 0.5, clamp=True, seed=16, plan=_lanes(2, 7, 6)),
     Case(geometry(6, 6, 20, 7, n=3), 0.5, seed=17, plan=_lanes(2, 7, 3)),
     Case(geometry(6, 6, 16, 3), 0.0, seed=18, plan=_lanes(2, 1, 6)),
@@ -283,6 +283,10 @@ _PIXEL_LANES = [
     Case(geometry(6, 6, 7, 16, 1), 0.5, rescale="none", clamp=True, seed=22, plan=_lanes(1, 2, 6)),
     Case(geometry(4, 4, 1, 64, 1), 0.7, rescale="extreme-double", seed=23, plan=_lanes(1, 4, 4)),
     Case(geometry(4, 4, 1, 64, 1), 0.7, rescale="extreme-single", seed=24, plan=_lanes(1, 4, 4)),
+    Case(geometry(4, 4, 1, 300, 1), 0.7, rescale="bounded-double", seed=30, plan=_lanes(1, 2, 4)),
+    Case(geometry(4, 4, 4, 40), 0.3, rescale="bounded-double", clamp=True, seed=31, plan=_lanes(1, 5, 4)),
+    Case(geometry(7, 7, 20, 23), 0.8, output_zero_point=-128, seed=32, plan=_lanes(3, 5, 4)),
+    Case(geometry(9, 9, 6, 40), 0.5, rescale="wide", seed=33, output_zero_point=3, plan=_lanes(2, 3, 9)),
     Case(geometry(1, 16, 5, 1, 1), zero_point=-128, seed=25, plan=_lanes(8, 1, 1)),
     Case(geometry(6, 4, 5, 2), zero_point=127, seed=26, plan=_lanes(1, 2, 4)),
     Case(geometry(2, 2, 5, 2, pads=(4, 4, 4, 4)), seed=27, plan=_lanes(2, 2, 9)),

@@ -1,4 +1,4 @@
-"""Which filters the ``pairs`` kernel computes together."""
+"""Which runs the ``pairs`` and ``mixed`` kernels walk."""
 
 from __future__ import annotations
 
@@ -21,19 +21,10 @@ def test_every_filterlet_is_walked_once(
     parts = Parts.of(kept, Plan(kernel, 4, 1, width, 4, skip_padding=by_rows))
 
     walked = np.zeros((filters, height * width), int)
-    for members, groups in zip(parts.filters, parts.begins, strict=True):
+    for members, groups in zip(parts.blocks.filters, parts.begins, strict=True):
         for begins in groups:
             for run, places in zip(parts.runs, begins, strict=True):
                 for place in np.flatnonzero(places):
                     walked[np.ix_(members[list(run.members)], range(place, place + run.width))] += 1
 
     assert (walked == kept.reshape(filters, -1)).all()
-    assert parts.computed(np.arange(len(parts.filters))).tolist() == list(range(filters))
-
-
-def test_filters_of_most_common_positions_are_together() -> None:
-    masks = ["1100", "0011", "0000", "1100", "0000", "0111", "1111"]
-    kept = np.array([[int(bit) for bit in mask] for mask in masks], bool).reshape(7, 2, 2)
-    parts = Parts.of(kept, Plan("pairs", 4, 1, 1, 4))
-    assert parts.filters.tolist() == [[3, 4], [0, 3], [1, 2], [5, 6]]
-    assert not parts.kept[0].any()
