@@ -286,7 +286,7 @@ _PIXEL_LANES = [
     Case(geometry(4, 4, 1, 300, 1), 0.7, rescale="bounded-double", seed=30, plan=_lanes(1, 2, 4)),
     Case(geometry(4, 4, 4, 40), 0.3, rescale="bounded-double", clamp=True, seed=31, plan=_lanes(1, 5, 4)),
     Case(geometry(7, 7, 20, 23), 0.8, output_zero_point=-128, seed=32, plan=_lanes(3, 5, 4)),
-    Case(geometry(9, 9, 6, 40), 0.5, rescale="wide", seed=33, output_zero_point=3, plan=_lanes(2, 3, 9)),
+    Case(geometry(9, 9, 1, 60, 1), 0.8, rescale="wide", seed=33, output_zero_point=3, plan=_lanes(2, 3, 9)),
     Case(geometry(1, 16, 5, 1, 1), zero_point=-128, seed=25, plan=_lanes(8, 1, 1)),
     Case(geometry(6, 4, 5, 2), zero_point=127, seed=26, plan=_lanes(1, 2, 4)),
     Case(geometry(2, 2, 5, 2, pads=(4, 4, 4, 4)), seed=27, plan=_lanes(2, 2, 9)),
