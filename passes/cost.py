@@ -30,6 +30,9 @@ from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
 
+_STORED_BESIDE = 4
+"""Vectors of sums of a ``pixel_lanes`` kernel's block whose stores take no time beside the next multiplications."""
+
 _ADDRESSES_CODE = 170
 """Bytes of code, about, that writes addresses of sums for passes of the same kinds."""
 
@@ -112,7 +115,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
         Of ``pixel_lanes`` kernels ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels
         multiplied by a quad of weights, requantized, and written to planes; ``lanes_waited``: loads, a quad of weights
-        counted half, beyond those that take no time beside multiplications; ``lanes_block``: blocks of filters.
+        counted half, beyond those that take no time beside multiplications; ``lanes_block``:
+        blocks of filters, ``lanes_stored``: their vectors of sums beyond four.
     """
     conv = _as_stored(conv, plan)
     if plan.kernel == "input_stationary":
@@ -219,7 +223,7 @@ _STATIONARY_ONLY = (
     "stationary", "passes", "list", "listed", "place", "addressed", "addressed_straight", "begun", "stationary_block",
     "joined_block",
 )  # fmt: skip
-_LANES_ONLY = ("lanes_block", "lanes_multiplied", "lanes_waited", "lanes_finished", "lanes_copied")
+_LANES_ONLY = ("lanes_block", "lanes_multiplied", "lanes_stored", "lanes_waited", "lanes_finished", "lanes_copied")
 _BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
 
 
@@ -306,6 +310,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
         "call": 1,
         "lanes_block": blocks * len(grouping.filters),
         "lanes_multiplied": multiplied,
+        "lanes_stored": blocks * len(grouping.filters) * max(0, plan.filters * vectors - _STORED_BESIDE),
         "lanes_waited": max(0, quads * vectors + quads * plan.filters // 2 - multiplied),
         "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
         "lanes_copied": refills * rows * -(-g.ow // PIXELS),
