@@ -57,8 +57,9 @@ _ALMOST_ALL = 0.75
 _MOST_PIXELS = 8
 """Pixels of a row that are computed together; in the ``pixel_lanes`` kernel vectors of them."""
 
-_PLANE_BYTES = 1 << 20
-"""The planes of the ``pixel_lanes`` kernel take about no more than this."""
+_PLANE_BYTES, _NEAR_BYTES = 1 << 20, 48 << 10
+"""The planes of the ``pixel_lanes`` kernel take about no more than the first, and where they can be of fewer rows no more
+than the second: a processor's caches near to it."""
 
 _LANES_SUMS = 16
 """Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
@@ -299,14 +300,20 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
     if not isa.pixel_lanes or conv.element_type != "i8" or g.groups > 1:
         return
     least = -(-PIXELS // g.ow)
-    row_bytes = PlaneLayout(g, 1).size // PlaneLayout(g, 1).plane_rows
-    if least > g.oh or least * row_bytes > _PLANE_BYTES:
+    if least > g.oh or PlaneLayout(g, least).size > _PLANE_BYTES:
         return
-    rows = min(g.oh, _PLANE_BYTES // row_bytes)
+    rows = _plane_rows(g, least)
     vectors = rows * g.ow // PIXELS
     for pixels, filters in product(range(1, min(_MOST_PIXELS, vectors) + 1), range(1, min(8, g.f) + 1)):
         if pixels * filters <= _LANES_SUMS:
             yield Plan("pixel_lanes", pixels, filters, 1, rows)
+
+
+def _plane_rows(g: Geometry, least: int) -> int:
+    """Output rows per refill of planes: those of which the fewest are computed twice, as many as lie near."""
+    most = max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows).size <= _NEAR_BYTES), default=1)
+    choice = range(max(least, most // 2), max(least, most) + 1)
+    return min(choice, key=lambda rows: (-(-g.oh // rows) * rows, -rows))
 
 
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:

@@ -73,4 +73,4 @@ def _blocks(kept: bytes, shape: tuple[int, int, int], members: int) -> np.ndarra
         blocks.append(sorted(block))
     alone = np.flatnonzero(left).tolist()
     beside = np.setdiff1d(np.arange(len(masks)), alone)[: members - len(alone)].tolist()
-    return np.array([*([[*beside, *alone]] if alone else []), *sorted(blocks)])
+    return np.array([*([[*beside, *alone]] if alone else []), *blocks])
