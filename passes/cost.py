@@ -302,16 +302,18 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
     refills = g.n * -(-g.oh // layout.rows)
     vectors = min(plan.pixels, layout.pixels // PIXELS)
     blocks = refills * -(-layout.pixels // (vectors * PIXELS))
-    grouping = Grouping.of(conv.kept, plan.filters)
-    quads = blocks * layout.quads * int(grouping.union.sum())
-    multiplied = quads * vectors * plan.filters
+    own = Grouping.of(conv.kept, plan.filters).own
+    runs = [(filters.shape[1], blocks * layout.quads * int(union.sum())) for filters, union in own]
+    stored = sum(filters.shape[0] * max(0, filters.shape[1] * vectors - _STORED_BESIDE) for filters, _ in own)
     rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
     return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
         "call": 1,
-        "lanes_block": blocks * len(grouping.filters),
-        "lanes_multiplied": multiplied,
-        "lanes_stored": blocks * len(grouping.filters) * max(0, plan.filters * vectors - _STORED_BESIDE),
-        "lanes_waited": max(0, quads * vectors + quads * plan.filters // 2 - multiplied),
+        "lanes_block": blocks * sum(len(filters) for filters, _ in own),
+        "lanes_multiplied": sum(quads * vectors * members for members, quads in runs),
+        "lanes_stored": blocks * stored,
+        "lanes_waited": sum(
+            quads * max(0, 2 * vectors + members - 2 * vectors * members) // 2 for members, quads in runs
+        ),
         "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
         "lanes_copied": refills * rows * -(-g.ow // PIXELS),
         "constant": 0,
@@ -465,9 +467,10 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         return int(conv.kept.sum()) * conv.geometry.c + 2 * int(Parts.of(conv.kept, plan).counts.sum())
     channels, lanes = conv.geometry.group_channels, isa.lanes(conv.element_type)
     if plan.kernel == "pixel_lanes":
-        grouping = Grouping.of(conv.kept, plan.filters)
-        weights = plan.filters * -(-channels // QUAD) * QUAD
-        return int(grouping.union.sum()) * (weights + WORD) + (grouping.filters.size + len(grouping.filters)) * WORD
+        weights = -(-channels // QUAD) * QUAD
+        own = Grouping.of(conv.kept, plan.filters).own
+        runs = sum(int(union.sum()) * (filters.shape[1] * weights + WORD) for filters, union in own)
+        return runs + sum(filters.size + len(filters) for filters, _ in own) * WORD
     runs = len(_blocks(conv, plan).runs)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)

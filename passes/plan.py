@@ -58,7 +58,7 @@ _MOST_PIXELS = 8
 """Pixels of a row that are computed together; in the ``pixel_lanes`` kernel vectors of them."""
 
 _PLANE_BYTES, _NEAR_BYTES = 1 << 20, 48 << 10
-"""The planes of the ``pixel_lanes`` kernel take about no more than the first, and where they can be of fewer rows no more
+"""The planes of the ``pixel_lanes`` kernel take no more than the first, and where they can be of fewer rows no more
 than the second: a processor's caches near to it."""
 
 _LANES_SUMS = 16

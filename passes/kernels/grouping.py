@@ -42,6 +42,14 @@ class Grouping:
         """[blocks, KH, KW] bool: the positions that any of a block's filters keeps."""
         return np.asarray(self.kept.any(axis=1))
 
+    @property
+    def own(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Blocks without the filters that are not their own, those of as many together: [blocks, filters] int, and
+        ``union`` of them."""
+        first = slice(0, 1 if self.others else 0), slice(1 if self.others else 0, None)
+        parts = zip(first, (self.others, 0), strict=True)
+        return [(self.filters[part, others:], self.union[part]) for part, others in parts if len(self.filters[part])]
+
     def computed(self, blocks: np.ndarray) -> np.ndarray:
         """The filters of some of the blocks, each block's own."""
         own = np.ones(self.filters.shape, bool)
@@ -53,12 +61,25 @@ class Grouping:
 def _blocks(kept: bytes, shape: tuple[int, int, int], members: int) -> np.ndarray:
     """[blocks, members] int: numbers of filters.
 
-    Those of most positions choose first, each the ones that have most in common with the block, and of these one that
-    has any, and few. Blocks are in the order of their first filters, but for the one of filters that are left over.
+    Blocks of most positions come first, but for the one of filters that are left over.
     """
     if members == 1:
         return np.arange(shape[0])[:, None]
     masks = np.frombuffer(kept, bool).reshape(shape[0], -1).astype(np.float32)
+    chosen, alone = _chosen(masks, members)
+    whole = np.sort(_exchanged(chosen, masks), axis=1)
+    if not len(alone):
+        return whole
+    beside = np.setdiff1d(np.arange(len(masks)), alone)[: members - len(alone)]
+    return np.concatenate([np.concatenate([beside, alone])[None], whole])
+
+
+def _chosen(masks: np.ndarray, members: int) -> tuple[np.ndarray, np.ndarray]:
+    """[blocks, members] int, and the filters that are left over.
+
+    Those of most positions choose first, each the ones that have most in common with the block, and of these one that
+    has any, and few.
+    """
     sizes, left, blocks = masks.sum(axis=1), np.ones(len(masks), bool), list[list[int]]()
     preferred = 0.5 * (sizes > 0) - _FEWER * sizes
     for first in np.argsort(-sizes, kind="stable").tolist():
@@ -70,7 +91,24 @@ def _blocks(kept: bytes, shape: tuple[int, int, int], members: int) -> np.ndarra
             filter = int(np.where(left, masks @ union + preferred, -np.inf).argmax())
             block, union = [*block, filter], np.maximum(union, masks[filter])
             left[filter] = False
-        blocks.append(sorted(block))
-    alone = np.flatnonzero(left).tolist()
-    beside = np.setdiff1d(np.arange(len(masks)), alone)[: members - len(alone)].tolist()
-    return np.array([*([[*beside, *alone]] if alone else []), *blocks])
+        blocks.append(block)
+    return np.array(blocks, int).reshape(-1, members), np.flatnonzero(left)
+
+
+def _exchanged(blocks: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """``blocks`` after filters changed places as long as two of them then have fewer positions."""
+    blocks, block_of = blocks.copy(), np.repeat(np.arange(len(blocks)), blocks.shape[1])
+    while True:
+        of_blocks = masks[blocks]
+        unions = of_blocks.max(axis=1)
+        others = np.stack([np.delete(of_blocks, i, axis=1).max(axis=1) for i in range(blocks.shape[1])], axis=1)
+        others, own = others.reshape(-1, masks.shape[1]), of_blocks.reshape(-1, masks.shape[1])
+        instead = others.sum(axis=1)[:, None] + own.sum(axis=1) - others @ own.T  # each one's block with each other one
+        now = unions.sum(axis=1)[block_of]
+        more = instead + instead.T - now[:, None] - now
+        more[np.equal.outer(block_of, block_of)] = 0
+        one, other = np.unravel_index(more.argmin(), more.shape)
+        if more[one, other] >= 0:
+            return blocks
+        places = blocks.reshape(-1)
+        places[[one, other]] = places[[other, one]]

@@ -8,7 +8,8 @@ Elsen et al., "Fast Sparse ConvNets" (CVPR 2020), do for single weights of 1x1 c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import numpy as np
 from iree.compiler import ir
@@ -53,41 +54,42 @@ class PixelLanesKernel(ConvKernel):
         return min(self.plan.pixels, self.planes.pixels // LANES)
 
     @cached_property
-    def _grouping(self) -> Grouping:
-        return Grouping.of(self._kept, self.plan.filters)
-
-    @cached_property
-    def _runs(self) -> tuple[np.ndarray, np.ndarray]:
-        """[runs] int: the block and the kernel position of each."""
-        blocks, positions = np.nonzero(self._grouping.union.reshape(len(self._grouping.filters), -1))
-        return blocks, positions
+    def _blocks(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Those of as many filters together: [blocks, filters] int, and [blocks, KH * KW] bool where they have runs."""
+        own = Grouping.of(self._kept, self.plan.filters).own
+        return [(filters, union.reshape(len(union), -1)) for filters, union in own]
 
     @property
     def values(self) -> np.ndarray:
         """Run after run: by quad, then filter of the block."""
-        blocks, positions = self._runs
-        filterlets = self._dense[self._grouping.filters[blocks], positions[:, None]]
-        padded = np.pad(filterlets, ((0, 0), (0, 0), (0, -self.geometry.c % QUAD)))
-        return padded.reshape(*padded.shape[:2], self.planes.quads, QUAD).transpose(0, 2, 1, 3).reshape(-1)
+        padded = np.pad(self._dense, ((0, 0), (0, 0), (0, -self.geometry.c % QUAD)))
+        quads = padded.reshape(*padded.shape[:2], self.planes.quads, QUAD)
+        runs = [
+            quads[filters[block], position].swapaxes(0, 1)
+            for filters, union in self._blocks
+            for block, position in np.argwhere(union)
+        ]
+        return np.concatenate([run.reshape(-1) for run in runs]) if runs else np.zeros(0, np.int8)
 
     @property
     def offsets(self) -> np.ndarray:
         """i32: of each block how many runs it has, the bytes to the sums of each filter, and those to each run."""
-        blocks, positions = self._runs
-        counts = np.bincount(blocks, minlength=len(self._grouping.filters))
-        heads = np.column_stack([counts, self._grouping.filters * self.vectors * _VECTOR])
-        runs = np.split([self.planes.offset(int(p)) for p in positions], np.cumsum(counts)[:-1])
-        tables = [part for pair in zip(heads, runs, strict=True) for part in pair]
-        return np.concatenate(tables).astype(np.int32)
+        table = list[int]()
+        for filters, union in self._blocks:
+            for members, begins in zip(filters, union, strict=True):
+                table += [int(begins.sum()), *(members * self.vectors * _VECTOR).tolist()]
+                table += [self.planes.offset(int(position)) for position in np.flatnonzero(begins)]
+        return np.array(table, np.int32)
 
     @property
     def parameters(self) -> np.ndarray:
-        """i32: [blocks, filters of a block] biases of sums over unsigned inputs; then [F, words] scales, where F is
-        filled up to whole quads."""
+        """i32: [F] biases of sums over unsigned inputs, block after block; then [F, words] scales, where F is filled up
+        to whole quads."""
         weights = self._dense.sum(axis=(1, 2), dtype=np.int64)
-        biases = (self.conv.bias - 128 * weights).astype(np.int32)[self._grouping.filters]
+        biases = (self.conv.bias - 128 * weights).astype(np.int32)
+        in_blocks = [biases[filters].reshape(-1) for filters, _ in self._blocks]
         filled = np.pad(self._scales, ((0, self._filled_up - self.geometry.f), (0, 0)))
-        return np.concatenate([biases.reshape(-1), filled.reshape(-1)])
+        return np.concatenate([*in_blocks, filled.reshape(-1)])
 
     @cached_property
     def _scaling(self) -> Scaling | None:
@@ -147,73 +149,27 @@ class PixelLanesKernel(ConvKernel):
 
     def _add_up(self, data: ir.Value) -> None:
         """The sums of all filters at a block of pixels whose place in the first plane is ``data``."""
-        filters = self.plan.filters
+        walk, first = [self._weights, self._table], 0
+        for filters, _ in self._blocks:
+            count, members = filters.shape
+            products = _Products(self.isa, self.planes, members, self.vectors)
 
-        def block(b: Index, weights: ir.Value, table: ir.Value) -> list[ir.Value]:
-            count, *places = (self._entry(table, i) for i in range(1 + filters))
-            biases = [self._bias(emit.add(emit.mul(b, filters), i)) for i in range(filters)]
-            sums = [bias for bias in biases for _ in range(self.vectors)]
-            sums += [emit.splat(0, quads.vector_of_quads())] * (len(sums) * (self._chains - 1))
-            runs = emit.advance(table, (1 + filters) * _WORD)
-            weights, table, *sums = emit.loop(
-                0, count, lambda _, *carried: self._run(data, *carried), [weights, runs, *sums]
-            )
-            self._store_sums(places, sums)
-            return [weights, table]
+            def block(
+                b: Index, weights: ir.Value, table: ir.Value, products: _Products = products, first: int = first
+            ) -> list[ir.Value]:
+                members = products.filters
+                number = emit.add(first, emit.mul(b, members))
+                sums = products.begin([self._bias(emit.add(number, i)) for i in range(members)])
+                runs, *places = (_entry(table, i) for i in range(1 + members))
+                walk = [weights, emit.advance(table, (1 + members) * _WORD), *sums]
+                weights, table, *sums = emit.loop(0, runs, lambda _, *walk: products.run(data, *walk), walk)
+                for place, total in zip(places, products.totals(sums), strict=True):
+                    for v, vector in enumerate(total):
+                        emit.store_to(vector, emit.advance(self._sums, emit.add(place, v * _VECTOR)))
+                return [weights, table]
 
-        emit.loop(0, len(self._grouping.filters), block, [self._weights, self._table])
-
-    @staticmethod
-    def _entry(table: ir.Value, number: int) -> ir.Value:
-        return arith.index_cast(
-            ir.IndexType.get(), emit.load_from(emit.advance(table, number * _WORD), emit.i32(), _WORD)
-        )
-
-    @cached_property
-    def _chains(self) -> int:
-        """Sums that each pixel of a filter is added up in."""
-        quads = self.planes.quads
-        return max(1, min(_CHAINS // (self.plan.filters * self.vectors), quads))
-
-    def _run(self, data: ir.Value, weights: ir.Value, table: ir.Value, *sums: ir.Value) -> list[ir.Value]:
-        """One filterlet of each filter of a block."""
-        quads = self.planes.quads
-        at = emit.advance(data, self._entry(table, 0))
-        turns = quads // _UNROLLED if quads > _UNROLLED else 0
-
-        def turn(_: Index, weights: ir.Value, at: ir.Value, *sums: ir.Value) -> list[ir.Value]:
-            return self._quads(_UNROLLED, weights, at, sums)
-
-        if turns:
-            weights, at, *results = emit.loop(0, turns, turn, [weights, at, *sums])
-        else:
-            results = list(sums)
-        weights, _, *results = self._quads(quads - turns * _UNROLLED, weights, at, results)
-        return [weights, emit.advance(table, _WORD), *results]
-
-    def _quads(self, count: int, weights: ir.Value, at: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
-        """``count`` quads of channels; returns the addresses of the next, and the sums."""
-        filters, vectors, results = self.plan.filters, self.vectors, list(sums)
-        type = emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8))
-        for q in range(count):
-            row = emit.advance(at, q * self.planes.pitch)
-            pixels = [emit.load_from(emit.advance(row, v * _VECTOR), type) for v in range(vectors)]
-            chain = q % self._chains * filters * vectors
-            for i in range(filters):
-                weight = emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32())
-                for v in range(vectors):
-                    place = chain + i * vectors + v
-                    results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)
-        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * self.planes.pitch), *results]
-
-    def _store_sums(self, places: Sequence[ir.Value], sums: Sequence[ir.Value]) -> None:
-        one = self.plan.filters * self.vectors
-        for i in range(one):
-            total = sums[i]
-            for other in sums[i + one :: one]:
-                total = arith.addi(total, other)
-            start = emit.advance(self._sums, places[i // self.vectors])
-            emit.store_to(total, emit.advance(start, i % self.vectors * _VECTOR))
+            walk = emit.loop(0, count, block, walk)
+            first += filters.size
 
     # From sums to results.
 
@@ -255,7 +211,7 @@ class PixelLanesKernel(ConvKernel):
     def _scaled(self, filter: Index, sums: ir.Value) -> ir.Value:
         assert self._scaling
         scale = emit.advance(
-            self._parameters_at, emit.add(self._biases, emit.mul(filter, self._scales.shape[1] * _WORD))
+            self._parameters_at, emit.add(self.geometry.f * _WORD, emit.mul(filter, self._scales.shape[1] * _WORD))
         )
         odd = self._sums_of(filter, emit.advance(sums, _WORD))
         return self.isa.scale_pixels(self._sums_of(filter, sums), odd, scale, self._scaling)
@@ -269,12 +225,70 @@ class PixelLanesKernel(ConvKernel):
     def _sums_of(self, filter: Index, sums: ir.Value) -> ir.Value:
         return emit.load_from(emit.advance(sums, emit.mul(filter, self.vectors * _VECTOR)), quads.vector_of_quads())
 
-    @property
-    def _biases(self) -> int:
-        """Bytes of them."""
-        return self._grouping.filters.size * _WORD
-
     def _bias(self, number: Index) -> ir.Value:
         """A vector of a bias, of all blocks' filters the ``number``-th."""
         bias = emit.load_from(emit.advance(self._parameters_at, emit.mul(number, _WORD)), emit.i32(), _WORD)
         return emit.broadcast(bias, quads.vector_of_quads())
+
+
+@dataclass(frozen=True)
+class _Products:
+    """The sums of a block of filters at some vectors of pixels: of each filter, of each vector, in several chains."""
+
+    isa: Isa
+    planes: PlaneLayout
+    filters: int
+    vectors: int
+
+    @property
+    def _chains(self) -> int:
+        """Sums that each pixel of a filter is added up in."""
+        return max(1, min(_CHAINS // (self.filters * self.vectors), self.planes.quads))
+
+    def begin(self, biases: Sequence[ir.Value]) -> list[ir.Value]:
+        """The sums before the first run."""
+        sums = [bias for bias in biases for _ in range(self.vectors)]
+        return sums + [emit.splat(0, quads.vector_of_quads())] * (len(sums) * (self._chains - 1))
+
+    def run(self, data: ir.Value, weights: ir.Value, table: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+        """One filterlet of each filter; returns what follows ``data``."""
+        quads = self.planes.quads
+        at = emit.advance(data, _entry(table, 0))
+        turns = quads // _UNROLLED if quads > _UNROLLED else 0
+
+        def turn(_: Index, weights: ir.Value, at: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+            return self._quads(_UNROLLED, weights, at, sums)
+
+        if turns:
+            weights, at, *results = emit.loop(0, turns, turn, [weights, at, *sums])
+        else:
+            results = list(sums)
+        weights, _, *results = self._quads(quads - turns * _UNROLLED, weights, at, results)
+        return [weights, emit.advance(table, _WORD), *results]
+
+    def _quads(self, count: int, weights: ir.Value, at: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        """``count`` quads of channels; returns the addresses of the next, and the sums."""
+        filters, vectors, results = self.filters, self.vectors, list(sums)
+        type = emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8))
+        for q in range(count):
+            row = emit.advance(at, q * self.planes.pitch)
+            pixels = [emit.load_from(emit.advance(row, v * _VECTOR), type) for v in range(vectors)]
+            chain = q % self._chains * filters * vectors
+            for i in range(filters):
+                weight = emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32())
+                for v in range(vectors):
+                    place = chain + i * vectors + v
+                    results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)
+        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * self.planes.pitch), *results]
+
+    def totals(self, sums: Sequence[ir.Value]) -> list[list[ir.Value]]:
+        """Of each filter, those of its vectors."""
+        one = self.filters * self.vectors
+        chains = [sums[at : at + one] for at in range(0, len(sums), one)]
+        totals = [reduce(arith.addi, chain) for chain in zip(*chains, strict=True)]
+        return [totals[at : at + self.vectors] for at in range(0, one, self.vectors)]
+
+
+def _entry(table: ir.Value, number: int) -> ir.Value:
+    """An i32 of it, as an index."""
+    return arith.index_cast(ir.IndexType.get(), emit.load_from(emit.advance(table, number * _WORD), emit.i32(), _WORD))

@@ -44,7 +44,7 @@ def test_filters_that_are_not_a_blocks_own_are_computed_later(filters: int, seed
 
 def test_filters_of_most_common_positions_are_together() -> None:
     grouping = Grouping.of(masks_of("1100", "0011", "0000", "1100", "0000", "0111", "1111"), 2)
-    assert grouping.filters.tolist() == [[0, 4], [0, 3], [1, 2], [5, 6]]
+    assert grouping.filters.tolist() == [[0, 4], [5, 6], [0, 3], [1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,23 @@ def test_four_filters_of_the_same_positions_are_a_block() -> None:
     grouping = Grouping.of(masks_of("1100", "0011", "1100", "0011", "1100", "0011", "1100", "0011"), 4)
     assert grouping.filters.tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
     assert grouping.union.sum() == 4
+
+
+@given(st.integers(0, 1 << 31), st.floats(0, 1))
+def test_no_other_pairs_have_fewer_positions(seed: int, share: float) -> None:
+    kept = np.random.default_rng(seed).random((4, 3, 3)) < share
+    of_pairs = [
+        sum(int(kept[list(pair)].any(axis=0).sum()) for pair in pairs)
+        for pairs in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+    ]
+    assert Grouping.of(kept, 2).union.sum() == min(of_pairs)
+
+
+def test_blocks_of_own_filters_are_apart() -> None:
+    kept = masks_of("1100", "0011", "0001", "1000", "1111")
+    (alone, first), (pairs, rest) = Grouping.of(kept, 2).own
+    assert alone.shape == (1, 1)
+    assert first.tolist() == kept[alone[0]].tolist()
+    assert sorted([*alone.reshape(-1), *pairs.reshape(-1)]) == list(range(5))
+    assert rest.tolist() == kept[pairs].any(axis=1).tolist()
+    assert [filters.shape for filters, _ in Grouping.of(kept, 5).own] == [(1, 5)]
