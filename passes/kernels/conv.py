@@ -50,10 +50,10 @@ class ConvKernel:
     - offsets: [runs] i16 or i32, elements from a window's first pixel to each run; none where code knows them
     - parameters: i32, of each filter bias, multiplier, shift (``Isa.stored_shift``) and one more; f32 biases as their
       bits. [4, F] for ``depthwise`` (on MVE see ``DepthwiseKernel.parameters``), [blocks, filters of a block, 4] for
-      ``table``, ``pairs`` and ``mixed`` (which may have more behind each block), [filters, 4] for ``pixel_lanes``,
-      [filters, 3] for ``input_stationary`` (which has more in the end). In all but ``depthwise`` and ``pixel_lanes``
-      [constant filters, 2] follow: their result, and how far the next one's is; or, in the end, the results of a pixel
-      as i8, see ``constants.Pattern``
+      ``table``, ``pairs`` and ``mixed`` (which may have more behind each block), [filters, 3] for ``input_stationary``
+      (which has more in the end), for ``pixel_lanes`` see ``PixelLanesKernel.parameters``. In all but ``depthwise`` and
+      ``pixel_lanes`` [constant filters, 2] follow: their result, and how far the next one's is; or, in the end, the
+      results of a pixel as i8, see ``constants.Pattern``
     - rows: [buffer_size] the row buffer or planes, where the kernel needs them: i8 or f32, or i8 widened
       (``Isa.row_bytes``); and what else the kernel works in
     - output: [N * OH * OW * F] i8, i32 or f32

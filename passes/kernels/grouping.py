@@ -46,9 +46,9 @@ class Grouping:
     def own(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Blocks without the filters that are not their own, those of as many together: [blocks, filters] int, and
         ``union`` of them."""
-        first = slice(0, 1 if self.others else 0), slice(1 if self.others else 0, None)
-        parts = zip(first, (self.others, 0), strict=True)
-        return [(self.filters[part, others:], self.union[part]) for part, others in parts if len(self.filters[part])]
+        apart, union = int(self.others > 0), self.union
+        parts = (self.filters[:apart, self.others :], union[:apart]), (self.filters[apart:], union[apart:])
+        return [part for part in parts if len(part[0])]
 
     def computed(self, blocks: np.ndarray) -> np.ndarray:
         """The filters of some of the blocks, each block's own."""
