@@ -114,9 +114,10 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``joined_block``: those that read joined channels and others.
 
         Of ``pixel_lanes`` kernels ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels
-        multiplied by a quad of weights, requantized, and written to planes; ``lanes_waited``: loads, a quad of weights
-        counted half, beyond those that take no time beside multiplications; ``lanes_block``:
-        blocks of filters, ``lanes_stored``: their vectors of sums beyond four.
+        multiplied by a quad of weights, requantized, and written to planes; ``lanes_waited``: loads beyond those that
+        take no time beside multiplications, those of quads of weights counted two thirds, and those of vectors that
+        are not aligned four thirds; ``lanes_block``: blocks of filters, ``lanes_stored``: their vectors of sums beyond
+        four.
     """
     conv = _as_stored(conv, plan)
     if plan.kernel == "input_stationary":
@@ -304,6 +305,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
     blocks = refills * -(-layout.pixels // (vectors * PIXELS))
     own = Grouping.of(conv.kept, plan.filters).own
     runs = [(filters.shape[1], blocks * layout.quads * int(union.sum())) for filters, union in own]
+    load = 3 if g.ow % PIXELS == 0 or g.kh == 1 else 4
     stored = sum(filters.shape[0] * max(0, filters.shape[1] * vectors - _STORED_BESIDE) for filters, _ in own)
     rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
     return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
@@ -312,7 +314,7 @@ def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
         "lanes_multiplied": sum(quads * vectors * members for members, quads in runs),
         "lanes_stored": blocks * stored,
         "lanes_waited": sum(
-            quads * max(0, 2 * vectors + members - 2 * vectors * members) // 2 for members, quads in runs
+            quads * max(0, vectors * load + 2 * members - 3 * vectors * members) // 3 for members, quads in runs
         ),
         "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
         "lanes_copied": refills * rows * -(-g.ow // PIXELS),
