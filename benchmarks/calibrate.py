@@ -97,7 +97,7 @@ def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str
     return [(count, measured[number]) for number, count in enumerate(counts)]
 
 
-def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float]) -> dict[str, float]:
+def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float], digits: int = 2) -> dict[str, float]:
     """Costs of at least zero that minimise the relative errors."""
     names = sorted(set(rows[0][0]) - set(known))
     counts = np.array([[count[name] / measured for name in names] for count, measured in rows])
@@ -110,7 +110,7 @@ def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float]) -> d
         active[np.flatnonzero(active)[solution.argmin()]] = False
     values = np.zeros(len(names))
     values[active] = solution
-    return dict(sorted({**known, **dict(zip(names, values.round(2).tolist(), strict=True))}.items()))
+    return dict(sorted({**known, **dict(zip(names, values.round(digits).tolist(), strict=True))}.items()))
 
 
 STOCK_CONV = """

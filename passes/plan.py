@@ -61,6 +61,9 @@ _PLANE_BYTES, _NEAR_BYTES = 1 << 20, 48 << 10
 """The planes of the ``pixel_lanes`` kernel take no more than the first, and where they can be of fewer rows no more
 than the second: a processor's caches near to it."""
 
+_FEW_AGAIN = 4
+"""Output rows per refill of planes for each row that is copied again then."""
+
 _LANES_SUMS = 16
 """Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
 
@@ -310,10 +313,15 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
 
 
 def _plane_rows(g: Geometry, least: int) -> int:
-    """Output rows per refill of planes: those of which the fewest are computed twice, as many as lie near."""
-    most = max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows).size <= _NEAR_BYTES), default=1)
-    choice = range(max(least, most // 2), max(least, most) + 1)
-    return min(choice, key=lambda rows: (-(-g.oh // rows) * rows, -rows))
+    """Output rows per refill of planes: those of which the fewest are computed twice, as many as lie near, or as make
+    rows that are copied again few."""
+    again = PlaneLayout(g, 1).plane_rows - 1
+    near, most = (
+        max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows).size <= bytes), default=1)
+        for bytes in (_NEAR_BYTES, _PLANE_BYTES)
+    )
+    wanted = max(least, min(max(near, _FEW_AGAIN * again), most))
+    return min(range(max(least, wanted // 2), wanted + 1), key=lambda rows: (-(-g.oh // rows) * rows, -rows))
 
 
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:

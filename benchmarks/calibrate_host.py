@@ -1,0 +1,111 @@
+"""Fits the costs of the ``pixel_lanes`` kernel to times on this machine, one thread.
+
+    python benchmarks/calibrate_host.py
+
+Random convolutions are compiled under random plans and run in turns; the fastest time of each is a sum of what
+``passes/cost.py`` counts, times the costs in ``passes/costs.json``, and of a call. Only ratios matter to the planner:
+the cost of a multiplication stays as it stands there, the other costs are rewritten.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+from host import OURS, Engine, iree_engine, seconds_of
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from calibrate import COSTS, fit  # noqa: E402
+
+import dtmm_mlir  # noqa: E402
+from dtmm_mlir.artifact import HOST_MODULE  # noqa: E402
+from dtmm_mlir.dialect.constants import walk  # noqa: E402
+from dtmm_mlir.dialect.ops import CONV, ConvView  # noqa: E402
+from dtmm_mlir.passes import cost  # noqa: E402
+from dtmm_mlir.passes.kernels.isa import Isa  # noqa: E402
+from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
+from dtmm_mlir.passes.plan import candidates  # noqa: E402
+from dtmm_mlir.targets import HOST  # noqa: E402
+from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
+
+LEAST_PRODUCTS, MOST_PRODUCTS = 4_000_000, 60_000_000
+"""Of one convolution: tens of microseconds, beside which a call takes few."""
+
+UNIT = "lanes_multiplied"
+
+
+def cases(random: np.random.Generator, count: int) -> list[Case]:
+    """Convolutions that take long enough to be timed."""
+    found = list[Case]()
+    while len(found) < count:
+        size, c, f = int(random.choice([4, 6, 8, 12, 16, 24, 32])), *map(int, random.integers(8, 160, 2))
+        kernel, stride = int(random.choice([1, 3, 3, 5])), int(random.choice([1, 1, 2]))
+        shape = geometry(size, size, c, f, kernel, strides=(stride, stride))
+        kept = float(random.choice([0.1, 0.25, 0.5, 0.8, 0.9, 1.0]))
+        products = shape.oh * shape.ow * f * kernel**2 * c * kept
+        if LEAST_PRODUCTS <= products <= MOST_PRODUCTS:
+            found.append(Case(shape, kept, seed=len(found), zero_point=-128))
+    return found
+
+
+def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.random.Generator) -> Case | None:
+    """``case`` under one of the plans of the kernel; None where it has none."""
+    module = build_module([Sample.of(case)])
+    (op,) = walk(module, CONV)
+    plans = [plan for plan in candidates(ConvView(op), isa, costs, "balanced") if plan.kernel == "pixel_lanes"]
+    return replace(case, plan=plans[int(random.integers(len(plans)))]) if plans else None
+
+
+def prepare(sample: Sample, isa: Isa, folder: Path) -> tuple[dict[str, int], Engine]:
+    """What a convolution does, and what runs it."""
+    module = build_module([sample])
+    (op,) = walk(module, CONV)
+    counts = cost.counts(ConvView(op), sample.case.plan, isa)
+    artifact = dtmm_mlir.compile(module, out=folder)
+    engine = iree_engine(OURS, artifact.dir / HOST_MODULE, artifact.manifest["entry"], sample.x)
+    return {name: count for name, count in counts.items() if name.startswith("lanes_")} | {"call": 1}, engine
+
+
+def fastest(engines: list[Engine], turns: int) -> list[int]:
+    """Nanoseconds of each."""
+    times = [[seconds_of(engine, 100) for engine in engines] for _ in range(turns)]
+    return [round(1e9 * seconds) for seconds in np.min(times, axis=0)]
+
+
+@click.command()
+@click.option("--layers", default=240, show_default=True, help="Convolutions to measure.")
+@click.option("--turns", default=20, show_default=True, help="Turns of each.")
+@click.option("-v", "--verbose", is_flag=True, help="Print each convolution.")
+def main(layers: int, turns: int, verbose: bool) -> None:
+    """Measures convolutions on this machine and rewrites the costs of its instruction set."""
+    isa, table, random = isa_of(HOST.isa, HOST.vector_bytes), json.loads(COSTS.read_text()), np.random.default_rng(0)
+    if not isa.pixel_lanes:
+        raise click.ClickException("This machine has no AVX512-VNNI, for which the pixel_lanes kernel is.")
+    costs = table[HOST.isa]["i8"]
+    planned = [with_plan(case, isa, costs, random) for case in cases(random, layers)]
+    samples = [Sample.of(case) for case in planned if case]
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = [prepare(sample, isa, Path(folder, str(number))) for number, sample in enumerate(samples)]
+        nanoseconds = fastest([engine for _, engine in prepared], turns)
+    rows = [(counts, time) for (counts, _), time in zip(prepared, nanoseconds, strict=True)]
+    fitted = fit(rows, {}, digits=6)
+    if verbose:
+        for sample, (counts, time) in zip(samples, rows, strict=True):
+            click.echo(f"{sum(fitted[k] * v for k, v in counts.items()) / time:5.2f} {time:9} {sample.case}")
+    errors = [abs(sum(fitted[k] * v for k, v in counts.items()) / time - 1) for counts, time in rows]
+    click.echo(f"errors median {np.median(errors):.1%}, largest {max(errors):.1%}; a call {fitted.pop('call'):.0f} ns")
+    costs |= {name: round(value / fitted[UNIT] * costs[UNIT], 2) for name, value in fitted.items()}
+    click.echo(f"a multiplication {fitted[UNIT]:.3f} ns; {', '.join(f'{name} {costs[name]}' for name in fitted)}")
+    COSTS.write_text(json.dumps(table, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
