@@ -17,7 +17,7 @@ from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.passes.cost import costs_of, estimate, stored_bytes
 from dtmm_mlir.passes.kernels.select import isa_of
 from dtmm_mlir.passes.pipeline import run_pipeline
-from dtmm_mlir.passes.plan import Optimize, PlanKernels
+from dtmm_mlir.passes.plan import Optimize, PlanKernels, choose
 from dtmm_mlir.targets import TARGETS, get_target
 from tests.kernels.convolutions import Case, Sample, build_module, geometry
 
@@ -107,6 +107,37 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
     views = [ConvView(op) for op in walk(module, CONV)]
     pruned, dense = (estimate(x, plan, isa, costs) for x, plan in zip(views, plans_in(module), strict=True))
     assert pruned < 0.97 * dense
+
+
+def lanes_plans(cases: list[Case]) -> list[tuple[Plan, float]]:
+    """What is chosen for hosts with AVX512-VNNI, and what it is estimated to take."""
+    isa, costs, module = isa_of("avx512vnni", 16), costs_of("avx512vnni"), module_of(cases)
+    views = [ConvView(op) for op in walk(module, CONV)]
+    return [(plan := choose(view, isa, costs), estimate(view, plan, isa, costs)) for view in views]
+
+
+@pytest.mark.parametrize(("size", "channels", "filters"), [(16, 32, 32), (8, 64, 61), (4, 128, 128)])
+def test_few_pruned_filterlets_save_time_on_a_host(size: int, channels: int, filters: int) -> None:
+    shape = geometry(size, size, channels, filters)
+    (quarter, least), (most, pruned), (_, dense) = lanes_plans([Case(shape, kept) for kept in (0.25, 0.9, 1.0)])
+    assert {quarter.kernel, most.kernel} == {"pixel_lanes"}
+    assert most.filters > 1
+    assert 2 * least < pruned < 0.98 * dense
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"),
+    [
+        (geometry(32, 32, 31, 8), 8),
+        (geometry(8, 8, 91, 8), 8),  # all of them lie near
+        (geometry(24, 24, 159, 8), 8),  # not near, but a row or two more would be copied for each
+        (geometry(56, 56, 64, 8, 1), 8),
+        (geometry(61, 61, 30, 8), 7),  # of which two are computed twice
+    ],
+)
+def test_rows_of_planes(shape: Geometry, rows: int) -> None:
+    ((plan, _),) = lanes_plans([Case(shape)])
+    assert (plan.kernel, plan.rows) == ("pixel_lanes", rows)
 
 
 def test_almost_all_filterlets_may_all_be_stored() -> None:
