@@ -31,7 +31,7 @@ class Avx512Vnni(Avx2):
         way = _way(scaling)
         wide = emit.vector_type(LANES // 2, emit.i64())
         rounding, negative = (
-            emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i64(), 8), wide) for at in (0, 16)
+            emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i64(), 4), wide) for at in (0, 16)
         )
         multiplier, shift = (
             emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i32(), 4), sums.type) for at in (8, 12)
