@@ -97,7 +97,7 @@ def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str
     return [(count, measured[number]) for number, count in enumerate(counts)]
 
 
-def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float], digits: int = 2) -> dict[str, float]:
+def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float]) -> dict[str, float]:
     """Costs of at least zero that minimise the relative errors."""
     names = sorted(set(rows[0][0]) - set(known))
     counts = np.array([[count[name] / measured for name in names] for count, measured in rows])
@@ -110,7 +110,19 @@ def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float], digi
         active[np.flatnonzero(active)[solution.argmin()]] = False
     values = np.zeros(len(names))
     values[active] = solution
-    return dict(sorted({**known, **dict(zip(names, values.round(digits).tolist(), strict=True))}.items()))
+    return dict(sorted({**known, **dict(zip(names, values.round(2).tolist(), strict=True))}.items()))
+
+
+def echo_errors(
+    name: str, samples: list[Sample], rows: list[tuple[dict[str, int], int]], costs: Mapping[str, float], verbose: bool
+) -> None:
+    """Prints how far predictions are off, and each convolution's if ``verbose``."""
+    ratios = [sum(costs[k] * v for k, v in count.items()) / measured for count, measured in rows]
+    if verbose:
+        for sample, (_, measured), ratio in zip(samples, rows, ratios, strict=True):
+            click.echo(f"{ratio:5.2f} {measured:9} {sample.case}")
+    errors = np.abs(np.array(ratios) - 1)
+    click.echo(f"{name}: errors median {np.median(errors):.1%}, largest {errors.max():.1%}")
 
 
 STOCK_CONV = """
@@ -166,12 +178,7 @@ def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> 
                 f"stock{suffix}": stock_per_multiplication(target, k) for suffix, k in (("", 3), ("_pointwise", 1))
             }
         table[target.isa][element] = fitted | stock
-        if verbose:
-            for sample, (count, measured) in zip(samples, rows, strict=True):
-                predicted = sum(fitted[k] * v for k, v in count.items())
-                click.echo(f"{predicted / measured:5.2f} {measured:9} {sample.case}")
-        errors = [abs(sum(fitted[k] * v for k, v in count.items()) / measured - 1) for count, measured in rows]
-        click.echo(f"{name}: errors median {np.median(errors):.1%}, largest {max(errors):.1%}")
+        echo_errors(name, samples, rows, fitted, verbose)
         COSTS.write_text(json.dumps(table, indent=2) + "\n")
 
 

@@ -23,7 +23,7 @@ from host import OURS, Engine, iree_engine, seconds_of
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from calibrate import COSTS, fit  # noqa: E402
+from calibrate import COSTS, echo_errors, fit  # noqa: E402
 
 import dtmm_mlir  # noqa: E402
 from dtmm_mlir.artifact import HOST_MODULE  # noqa: E402
@@ -40,6 +40,7 @@ LEAST_PRODUCTS, MOST_PRODUCTS = 4_000_000, 60_000_000
 """Of one convolution: tens of microseconds, beside which a call takes few."""
 
 UNIT = "lanes_multiplied"
+"""The cost that the others are ratios to."""
 
 
 def cases(random: np.random.Generator, count: int) -> list[Case]:
@@ -75,9 +76,9 @@ def prepare(sample: Sample, isa: Isa, folder: Path) -> tuple[dict[str, int], Eng
 
 
 def fastest(engines: list[Engine], turns: int) -> list[int]:
-    """Nanoseconds of each."""
+    """Picoseconds of each."""
     times = [[seconds_of(engine, 100) for engine in engines] for _ in range(turns)]
-    return [round(1e9 * seconds) for seconds in np.min(times, axis=0)]
+    return [round(1e12 * seconds) for seconds in np.min(times, axis=0)]
 
 
 @click.command()
@@ -94,16 +95,12 @@ def main(layers: int, turns: int, verbose: bool) -> None:
     samples = [Sample.of(case) for case in planned if case]
     with tempfile.TemporaryDirectory() as folder:
         prepared = [prepare(sample, isa, Path(folder, str(number))) for number, sample in enumerate(samples)]
-        nanoseconds = fastest([engine for _, engine in prepared], turns)
-    rows = [(counts, time) for (counts, _), time in zip(prepared, nanoseconds, strict=True)]
-    fitted = fit(rows, {}, digits=6)
-    if verbose:
-        for sample, (counts, time) in zip(samples, rows, strict=True):
-            click.echo(f"{sum(fitted[k] * v for k, v in counts.items()) / time:5.2f} {time:9} {sample.case}")
-    errors = [abs(sum(fitted[k] * v for k, v in counts.items()) / time - 1) for counts, time in rows]
-    click.echo(f"errors median {np.median(errors):.1%}, largest {max(errors):.1%}; a call {fitted.pop('call'):.0f} ns")
+        picoseconds = fastest([engine for _, engine in prepared], turns)
+    rows = [(counts, time) for (counts, _), time in zip(prepared, picoseconds, strict=True)]
+    fitted = fit(rows, {})
+    echo_errors(HOST.isa, samples, rows, fitted, verbose)
+    click.echo(f"a call {fitted.pop('call') / 1000:.0f} ns, a multiplication {fitted[UNIT] / 1000:.3f} ns")
     costs |= {name: round(value / fitted[UNIT] * costs[UNIT], 2) for name, value in fitted.items()}
-    click.echo(f"a multiplication {fitted[UNIT]:.3f} ns; {', '.join(f'{name} {costs[name]}' for name in fitted)}")
     COSTS.write_text(json.dumps(table, indent=2) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal
 
@@ -117,10 +118,10 @@ class Plan:
         """First of the ``filters`` filters that ``block`` holds."""
         return min(block * self.stored_filters, filters - self.stored_filters)
 
-    def uncomputed(self, blocks: np.ndarray, filters: int) -> np.ndarray:
-        """Those of ``filters`` filters that none of ``blocks`` holds, in order."""
-        starts = [self.first_filter(int(block), filters) for block in blocks]
-        return np.setdiff1d(np.arange(filters), np.add.outer(starts, np.arange(self.stored_filters)))
+    def held(self, blocks: Sequence[int] | np.ndarray, filters: int) -> np.ndarray:
+        """[blocks, filters of a block] int: which of ``filters`` filters some blocks hold."""
+        starts = np.array([self.first_filter(int(block), filters) for block in blocks], int)
+        return np.add.outer(starts, np.arange(self.stored_filters))
 
     def vectors(self, channels: int, lanes: int) -> tuple[int, int]:
         """Vectors of ``lanes`` along a run whose filterlets have ``channels`` weights: whole ones, and joined ones.

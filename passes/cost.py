@@ -64,9 +64,9 @@ class Convolution(Protocol):
 def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     """Instructions of each thing that ``counts`` counts, and stock IREE's per multiplication.
 
-    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``; those of ``pixel_lanes`` kernels are times
-    on one machine (an AMD EPYC of family 25, model 17), in units of what a multiplication of the ``table`` kernel's
-    estimates takes there, see ``benchmarks/calibrate_host.py``.
+    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``. Those of ``pixel_lanes`` kernels are
+    ratios of times on an AMD EPYC of family 25, model 17, see ``benchmarks/calibrate_host.py``; that of a
+    multiplication is in units of what the ``table`` kernel's estimates take on an Intel Xeon of family 6, model 207.
 
     Args:
         isa: one of the ``isa`` names of targets.

@@ -79,14 +79,13 @@ def _pack(conv: ConvView) -> None:
 
 def _pack_filters(conv: ConvView, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, width = conv.geometry, plan.stored_width
-    starts = np.array([plan.first_filter(block, g.f) for block in range(plan.blocks(g.f))])
-    filters = starts[:, None] + np.arange(plan.stored_filters)  # [blocks, filters of a block]
+    filters = plan.held(range(plan.blocks(g.f)), g.f)
     runs = cover(conv.kept[filters].any(axis=1) | bool(plan.dense), width)
     columns = runs[:, 2, None] + np.arange(width)
     values = conv.weights[filters[runs[:, 0]][:, :, None], runs[:, 1, None, None], columns[:, None, :]]
     _clear_repeats(values, runs)
     values = values.reshape(len(runs), plan.stored_filters * width * g.group_channels)
-    return values, runs[:, 1] * g.kw + runs[:, 2], np.bincount(runs[:, 0], minlength=len(starts))
+    return values, runs[:, 1] * g.kw + runs[:, 2], np.bincount(runs[:, 0], minlength=len(filters))
 
 
 def _clear_repeats(values: np.ndarray, runs: np.ndarray) -> None:

@@ -103,7 +103,8 @@ class PlanKernels(Pass):
 
     Depthwise convolutions get the ``depthwise`` kernel, all others one of the other kernels. Which one,
     and its ``pixels``, ``filters``, ``run_width``, ``joined`` and ``dense``, minimise an estimate of the instructions;
-    ``rows`` fills a row buffer of 14 KiB, or what the sums leave of 16 KiB.
+    ``rows`` fills a row buffer of 14 KiB, or what the sums leave of 16 KiB; or planes
+    of 48 KiB, and of more where many rows would be copied again.
 
     Attributes:
         target: name of the target that the kernels are for.

@@ -30,11 +30,9 @@ class Avx512Vnni(Avx2):
         """The products of even and of odd lanes are in vectors of their own, ``(product + rounding) >> shift``."""
         way = _way(scaling)
         wide = emit.vector_type(LANES // 2, emit.i64())
-        rounding, negative = (
-            emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i64(), 4), wide) for at in (0, 16)
-        )
-        multiplier, shift = (
-            emit.broadcast(emit.load_from(emit.advance(scale, at), emit.i32(), 4), sums.type) for at in (8, 12)
+        rounding, multiplier, shift, negative = (
+            emit.broadcast(emit.load_from(emit.advance(scale, at), type.element_type, 4), type)
+            for at, type in ((0, wide), (8, vector_of_quads()), (12, vector_of_quads()), (16, wide))
         )
         factors = [arith.addi(each, each) for each in (sums, odd)] if way == "signed" else [sums, odd]
         products = [arith.muli(_even(each), _even(multiplier)) for each in factors]

@@ -99,7 +99,7 @@ class ConvKernel:
         """[F, KH * KW, C]: the weights of plain FWCS, with zeros where they were pruned."""
         g = self.geometry
         weights = np.zeros((g.f, g.kh * g.kw, g.c), self.conv.values.dtype)
-        weights[self._filter_of_run, self.conv.positions] = self.conv.values
+        weights[self._block_of_run, self.conv.positions] = self.conv.values
         return weights
 
     @cached_property
@@ -107,12 +107,13 @@ class ConvKernel:
         """[F, KH, KW] bool: which filterlets plain FWCS holds."""
         g = self.geometry
         kept = np.zeros((g.f, g.kh * g.kw), bool)
-        kept[self._filter_of_run, self.conv.positions] = True
+        kept[self._block_of_run, self.conv.positions] = True
         return kept.reshape(g.f, g.kh, g.kw)
 
     @property
-    def _filter_of_run(self) -> np.ndarray:
-        return np.repeat(np.arange(self.geometry.f), self.conv.counts)
+    def _block_of_run(self) -> np.ndarray:
+        """[runs] int: numbers of the blocks that hold them; of the filters, in plain FWCS."""
+        return np.repeat(np.arange(len(self.conv.counts)), self.conv.counts)
 
     @property
     def buffer_size(self) -> int:
@@ -140,9 +141,14 @@ class ConvKernel:
 
     @cached_property
     def _bounded(self) -> bool:
-        """Whether no sum can reach 2^30 in magnitude, whatever the input; of plain FWCS."""
-        weights = np.abs(self._dense.astype(np.int64)).sum(axis=(1, 2))
-        return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
+        """Whether no sum can reach 2^30 in magnitude, whatever the input."""
+        filters = self.plan.held(range(len(self.conv.counts)), self.geometry.f)
+        weights = np.abs(self.conv.values.astype(np.int64)).reshape(
+            -1, filters.shape[1], self.length // filters.shape[1]
+        )
+        totals = np.abs(self.conv.bias.astype(np.int64))[filters]
+        np.add.at(totals, self._block_of_run, 128 * weights.sum(axis=2))
+        return bool(totals.max() < 1 << 30)
 
 
 class WindowKernel(ConvKernel):
@@ -183,7 +189,7 @@ class WindowKernel(ConvKernel):
     @cached_property
     def _constants(self) -> np.ndarray:
         """The filters that no block computes."""
-        return self.plan.uncomputed(self._blocks, self.geometry.f)
+        return np.setdiff1d(np.arange(self.geometry.f), self.plan.held(self._blocks, self.geometry.f))
 
     @cached_property
     def _pattern(self) -> Pattern | None:

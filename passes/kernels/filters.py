@@ -152,10 +152,6 @@ class FilterKernel(WindowKernel):
         return self.conv.positions[: self.conv.counts[self._blocks[0]]].tolist()
 
     @property
-    def _block_of_run(self) -> np.ndarray:
-        return np.repeat(np.arange(len(self.conv.counts)), self.conv.counts)
-
-    @property
     def _masks(self) -> np.ndarray:
         """[blocks] i32: a bit for each of ``_positions`` where the block has a run."""
         masks = np.zeros(len(self.conv.counts), np.int32)
@@ -186,9 +182,7 @@ class FilterKernel(WindowKernel):
     @property
     def _filters_of_blocks(self) -> np.ndarray:
         """[blocks, filters of a block] int."""
-        filters = self.geometry.f
-        starts = [self.plan.first_filter(int(block), filters) for block in self._blocks]
-        return np.add.outer(np.array(starts, int), np.arange(self.filters))
+        return self.plan.held(self._blocks, self.geometry.f)
 
     @property
     def _stored(self) -> int:
@@ -308,21 +302,6 @@ class FilterKernel(WindowKernel):
     def _missing_bytes(self) -> int:
         """Bytes of that behind a run that may be skipped; none where padding is zero."""
         return self.filters * WORD if self.conv.input_zero_point else 0
-
-    @cached_property
-    def _bounded(self) -> bool:
-        """Whether no sum can reach 2^30 in magnitude, whatever the input."""
-        if not self.conv.values.size:
-            weights = np.zeros(self._filters_of_blocks.shape, np.int64)
-        else:
-            runs = (
-                np.abs(self.conv.values.astype(np.int64)).reshape(len(self.conv.values), self.filters, -1).sum(axis=2)
-            )
-            totals = np.concatenate([np.zeros((1, self.filters), np.int64), runs.cumsum(axis=0)])
-            ends = np.cumsum(self.conv.counts, dtype=np.int64)
-            weights = (totals[ends] - totals[ends - self.conv.counts])[self._blocks]
-        bias = np.abs(self.conv.bias.astype(np.int64))[self._filters_of_blocks]
-        return bool((bias + 128 * weights).max(initial=0) < 1 << 30)
 
     @cached_property
     def _starts_with_bias(self) -> bool:

@@ -178,11 +178,6 @@ class PartsKernel(TableKernel):
     def _zones(self) -> list[tuple[int, range]]:
         return []
 
-    @cached_property
-    def _bounded(self) -> bool:
-        weights = np.abs(self._dense.astype(np.int64)).sum(axis=(1, 2))
-        return bool((np.abs(self.conv.bias.astype(np.int64)) + 128 * weights).max() < 1 << 30)
-
     def _own_runs(self, cursor: Cursor, pixels: int, data: ir.Value, joined: ir.Value) -> Walk:
         walk: Walk = cursor.weights, cursor.offsets, self._start_sums(pixels, cursor.parameters)
         if not self._parts.by_rows:

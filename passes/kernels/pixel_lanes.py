@@ -63,9 +63,9 @@ class PixelLanesKernel(ConvKernel):
     def values(self) -> np.ndarray:
         """Run after run: by quad, then filter of the block."""
         padded = np.pad(self._dense, ((0, 0), (0, 0), (0, -self.geometry.c % QUAD)))
-        quads = padded.reshape(*padded.shape[:2], self.planes.quads, QUAD)
+        in_quads = padded.reshape(*padded.shape[:2], self.planes.quads, QUAD)
         runs = [
-            quads[filters[block], position].swapaxes(0, 1)
+            in_quads[filters[block], position].swapaxes(0, 1)
             for filters, union in self._blocks
             for block, position in np.argwhere(union)
         ]

@@ -284,6 +284,7 @@ _PIXEL_LANES = [
     Case(geometry(4, 4, 1, 64, 1), 0.7, rescale="extreme-double", seed=23, plan=_lanes(1, 4, 4)),
     Case(geometry(4, 4, 1, 64, 1), 0.7, rescale="extreme-single", seed=24, plan=_lanes(1, 4, 4)),
     Case(geometry(4, 4, 1, 300, 1), 0.7, rescale="bounded-double", seed=30, plan=_lanes(1, 2, 4)),
+    Case(geometry(4, 4, 1, 300, 1), 0.7, rescale="edge-double", zero_point=0, seed=34, plan=_lanes(1, 2, 4)),
     Case(geometry(4, 4, 4, 40), 0.3, rescale="bounded-double", clamp=True, seed=31, plan=_lanes(1, 5, 4)),
     Case(geometry(7, 7, 20, 23), 0.8, output_zero_point=-128, seed=32, plan=_lanes(3, 5, 4)),
     Case(geometry(9, 9, 1, 60, 1), 0.8, rescale="wide", seed=33, output_zero_point=3, plan=_lanes(2, 3, 9)),

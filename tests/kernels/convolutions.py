@@ -18,8 +18,11 @@ from dtmm_mlir.dialect.ops import Clamp, Geometry, Rescale
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.captured import Conv
 
-_EXTREME_SUMS = (-(2**31), -(2**31) + 128, -(2**30), -1, 0, 1, 2**30 - 1, 2**30, 2**31 - 129, 2**31 - 1)
-_BOUNDED_SUMS = (-(2**30) + 2**16, -(2**29), -(2**20) - 1, -1, 0, 1, 2**20 + 1, 2**29, 2**30 - 2**16)
+_BIASES = {
+    "extreme": (-(2**31), -(2**31) + 128, -(2**30), -1, 0, 1, 2**30 - 1, 2**30, 2**31 - 129, 2**31 - 1),
+    "bounded": (-(2**30) + 2**16, -(2**29), -(2**20) - 1, -1, 0, 1, 2**20 + 1, 2**29, 2**30 - 2**16),
+    "edge": (-(2**30) + 1, 0, 2**30 - 1),
+}
 _EXTREME_MULTIPLIERS = (0, 1, 2**30, 2**30 + 1, 2**31 - 1)
 _EXTREME_SHIFTS = (32, 33, 34, 38, 46, 61, 62)
 
@@ -34,7 +37,7 @@ class Case:
         element: ``i8`` or ``f32``.
         rescale: i8 only: "double", "single", "wide" (shifts on both sides of 31), "none" (i32 sums), or
             "extreme-double" and "extreme-single" (largest and smallest sums, multipliers and shifts), or
-            "bounded-double" (as extreme, but no sum reaches 2^30 in magnitude).
+            "bounded-double" and "edge-double" (as extreme, but no sum, or no bias, reaches 2^30 in magnitude).
         clamp: whether the result is clamped.
         seed: of weights, bias, scales and the input.
         plan: the kernel; by default the planner's choice.
@@ -98,9 +101,8 @@ class Sample:
             weights = (random.integers(-case.largest, case.largest + 1, shape) * mask).astype(np.int8)
             bias = random.integers(-3000, 3000, g.f).astype(np.int32)
             x = random.integers(-128, 128, (g.n, g.h, g.w, g.c)).astype(np.int8)
-            if case.rescale.startswith(("extreme", "bounded")):
-                largest = _BOUNDED_SUMS if case.rescale.startswith("bounded") else _EXTREME_SUMS
-                bias = random.choice(largest, g.f).astype(np.int32)
+            if (kind := case.rescale.partition("-")[0]) in _BIASES:
+                bias = random.choice(_BIASES[kind], g.f).astype(np.int32)
             zero_point = int(random.integers(-128, 128))
             zero_point = zero_point if case.zero_point is None else case.zero_point
             sums = reference.convolve(x, weights, bias, g, zero_point)
@@ -137,7 +139,7 @@ def _rescale(kind: str, sums: np.ndarray, random: np.random.Generator) -> Rescal
     if kind == "none":
         return None
     filters = sums.shape[-1]
-    if kind.startswith(("extreme", "bounded")):
+    if kind.partition("-")[0] in _BIASES:
         multiplier = random.choice(_EXTREME_MULTIPLIERS, filters).astype(np.int32)
         shift = random.choice(_EXTREME_SHIFTS, filters).astype(np.int8)
         return Rescale(multiplier, shift, int(random.integers(-128, 128)), kind.partition("-")[2])  # type: ignore[arg-type]
