@@ -88,7 +88,7 @@ def fastest(engines: list[Engine], turns: int) -> list[int]:
 def main(layers: int, turns: int, verbose: bool) -> None:
     """Measures convolutions on this machine and rewrites the costs of its instruction set."""
     isa, table, random = isa_of(HOST.isa, HOST.vector_bytes), json.loads(COSTS.read_text()), np.random.default_rng(0)
-    if not isa.pixel_lanes:
+    if not isa.pixel_sums:
         raise click.ClickException("This machine has no AVX512-VNNI, for which the pixel_lanes kernel is.")
     costs = table[HOST.isa]["i8"]
     planned = [with_plan(case, isa, costs, random) for case in cases(random, layers)]

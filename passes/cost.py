@@ -124,7 +124,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     if plan.kernel == "input_stationary":
         return _stationary_counts(conv, plan, isa)
     if plan.kernel == "pixel_lanes":
-        return _lanes_counts(conv, plan)
+        return _lanes_counts(conv, plan, isa)
     if plan.kernel in MEMBERS:
         return _parts_counts(conv, plan, isa)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
@@ -298,7 +298,7 @@ def _parts_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     }
 
 
-def _lanes_counts(conv: Convolution, plan: Plan) -> dict[str, int]:
+def _lanes_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g = conv.geometry
     layout = PlaneLayout(g, min(plan.rows, g.oh))
     refills = g.n * -(-g.oh // layout.rows)

@@ -64,9 +64,6 @@ than the second: a processor's caches near to it."""
 _FEW_AGAIN = 4
 """Output rows per refill of planes for each row that is copied again then."""
 
-_LANES_SUMS = 16
-"""Vectors of sums of the ``pixel_lanes`` kernel that stay in registers beside what is multiplied."""
-
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "size": 90}
 """Instructions, about, of straight-line code; in ``balanced`` ``Isa.straight``."""
 
@@ -301,24 +298,24 @@ def _parts(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
 def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
     """The plans of that kernel whose sums stay in registers."""
     g = conv.geometry
-    if not isa.pixel_lanes or conv.element_type != "i8" or g.groups > 1:
+    if not isa.pixel_sums or conv.element_type != "i8" or g.groups > 1:
         return
     least = -(-PIXELS // g.ow)
-    if least > g.oh or PlaneLayout(g, least).size > _PLANE_BYTES:
+    if least > g.oh or PlaneLayout(g, least, isa.quad_vectors).size > _PLANE_BYTES:
         return
-    rows = _plane_rows(g, least)
+    rows = _plane_rows(g, least, isa.quad_vectors)
     vectors = rows * g.ow // PIXELS
     for pixels, filters in product(range(1, min(_MOST_PIXELS, vectors) + 1), range(1, min(8, g.f) + 1)):
-        if pixels * filters <= _LANES_SUMS:
+        if pixels * filters <= isa.pixel_sums:
             yield Plan("pixel_lanes", pixels, filters, 1, rows)
 
 
-def _plane_rows(g: Geometry, least: int) -> int:
+def _plane_rows(g: Geometry, least: int, vectors: int) -> int:
     """Output rows per refill of planes: those of which the fewest are computed twice, as many as lie near, or as make
     rows that are copied again few."""
     again = PlaneLayout(g, 1).plane_rows - 1
     near, most = (
-        max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows).size <= bytes), default=1)
+        max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows, vectors).size <= bytes), default=1)
         for bytes in (_NEAR_BYTES, _PLANE_BYTES)
     )
     wanted = max(least, min(max(near, _FEW_AGAIN * again), most))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from iree.compiler import ir
-from iree.compiler.dialects import arith
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith, llvm, vector
+
+from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Scaling, is_far
+from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
 class Avx2(Isa):
@@ -33,3 +39,133 @@ class Avx2(Isa):
             return super().mac(sums, a, b)
         pairs = emit.intrinsic(emit.vector_type(8, emit.i32()), "llvm.x86.avx2.pmadd.wd", *a, *b)
         return arith.addi(sums, pairs)
+
+    # The ``pixel_lanes`` kernel. Vectors of 16 pixels take two registers.
+
+    pixel_sums = 6
+    quad_vectors = 2
+
+    def planes_of(self, quads: ir.Value) -> list[ir.Value]:
+        return [vector.BitCastOp(vector_of_quads(), pair).result for pair in _pairs(quads)]
+
+    def prepare_quad(self, weights: ir.Value) -> Prepared:
+        return _pairs(emit.broadcast(weights, emit.vector_type(LANES // 2, emit.i32())))
+
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
+        halves = _halves(sums)
+        for pairs, factor in zip(pixels, weights, strict=True):
+            inputs = _halves(vector.BitCastOp(emit.vector_type(2 * LANES, factor.type.element_type), pairs).result)
+            products = [emit.intrinsic(sum.type, "llvm.x86.avx2.pmadd.wd", half, factor) for sum, half in zip(halves, inputs)]
+            halves = [arith.addi(*each) for each in zip(halves, products, strict=True)]
+        return _concatenate(*halves)
+
+    def scale_pixels(self, sums: ir.Value, odd: ir.Value, scale: ir.Value, scaling: Scaling) -> ir.Value:
+        """The products of even and of odd lanes are in vectors of their own, ``(product + rounding) >> shift``."""
+        way = _way(scaling)
+        wide = emit.vector_type(LANES // 2, emit.i64())
+        rounding, multiplier, shift, negative = (
+            emit.broadcast(emit.load_from(emit.advance(scale, at), type.element_type, 4), type)
+            for at, type in ((0, wide), (8, vector_of_quads()), (12, vector_of_quads()), (16, wide))
+        )
+        factors = [arith.addi(each, each) for each in (sums, odd)] if way == "signed" else [sums, odd]
+        products = [arith.muli(_even(each), _even(multiplier)) for each in factors]
+        rounded = [arith.addi(product, rounding) for product in products]
+        if way == "any":
+            if scaling.needs_sign:
+                rounded = [
+                    arith.select(_is_negative(product), arith.addi(product, negative), other)
+                    for product, other in zip(products, rounded, strict=True)
+                ]
+            even, odd = (_within_i16(arith.shrsi(each, _even(shift))) for each in rounded)
+            return _interleave(even, odd, upper=False)
+        even, odd = rounded
+        upper = _interleave(even, odd, upper=True)
+        if way == "signed":
+            upper = arith.addi(upper, arith.shrsi(sums, emit.splat(31, sums.type)))
+        return arith.shrsi(upper, shift)
+
+    def pixel_scales(self, scaling: Scaling) -> np.ndarray:
+        """[F, 6] i32: rounding as i64, multiplier, shift, and the rounding of negative products as i64.
+
+        Where all that counts is in the upper halves of products, the shift is that of the upper half. With roundings of
+        both signs products are doubled there: a negative one then rounds as if its upper half was one less.
+        """
+        way, rescale = _way(scaling), scaling.rescale
+        shift = rescale.shift.astype(np.int64)
+        half = np.int64(1) << (shift - 1)
+        extra = np.where((shift > 31) & (rescale.rounding == "double"), 1 << 30, 0)
+        factor = 2 if way == "signed" else 1
+        above = {"any": 0, "upper": 32, "signed": 31}[way]
+        roundings = np.stack([factor * (half + extra), half - extra], axis=1).view(np.int32)
+        others = np.stack([rescale.multiplier, shift - above], axis=1).astype(np.int32)
+        return np.concatenate([roundings[:, :2], others, roundings[:, 2:]], axis=1)
+
+    def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
+        i8, i16 = (ir.IntegerType.get_signless(bits) for bits in (8, 16))
+        words, bytes = emit.vector_type(2 * LANES, i16), emit.vector_type(QUAD * LANES, i8)
+        halves = [self.pack(words, *pair) for pair in (values[:2], values[2:])]
+        if rescale.output_zero_point:
+            zero_point = emit.splat(rescale.output_zero_point, words)
+            halves = [llvm.SAddSat(half, zero_point).result for half in halves]
+        result = self.pack(bytes, *halves)
+        if clamp[0] > -128:
+            result = arith.maxsi(result, emit.splat(clamp[0], bytes))
+        if clamp[1] < 127:
+            result = arith.minsi(result, emit.splat(clamp[1], bytes))
+        # within each four pixels: from filter after filter to pixel after pixel
+        order = [row + QUAD * f + p for row in range(0, QUAD * LANES, LANES) for p in range(QUAD) for f in range(QUAD)]
+        return vector.BitCastOp(vector_of_quads(), vector.ShuffleOp(result, result, order).result).result
+
+    def pack(self, type: ir.VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+        """i32 or i16 saturated to those of ``type``, of half as many bits: in turn 128 bits of either vector."""
+        half = emit.vector_type(type.shape[0] // 2, type.element_type)
+        name = "llvm.x86.avx2.packssdw" if type.element_type.width == 16 else "llvm.x86.avx2.packsswb"
+        return _concatenate(*(emit.intrinsic(half, name, *each) for each in zip(_halves(a), _halves(b), strict=True)))
+
+
+def _pairs(quads: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """i32, four i8 in each, as pairs of i16: the even ones, and the odd ones."""
+    words = ir.VectorType.get([2 * ir.VectorType(quads.type).shape[0]], ir.IntegerType.get_signless(16))
+    both, eight = vector.BitCastOp(words, quads).result, emit.splat(8, words)
+    return arith.shrsi(arith.shli(both, eight), eight), arith.shrsi(both, eight)
+
+
+def _halves(value: ir.Value) -> list[ir.Value]:
+    lanes = ir.VectorType(value.type).shape[0]
+    return [vector.ShuffleOp(value, value, list(half)).result for half in np.split(np.arange(lanes), 2)]
+
+
+def _concatenate(a: ir.Value, b: ir.Value) -> ir.Value:
+    return vector.ShuffleOp(a, b, list(range(2 * ir.VectorType(a.type).shape[0]))).result
+
+
+def _way(scaling: Scaling) -> Literal["upper", "signed", "any"]:
+    """How results come from products."""
+    if not is_far(scaling.rescale):
+        return "any"
+    if not scaling.needs_sign:
+        return "upper"
+    return "signed" if scaling.bounded else "any"
+
+
+def _even(value: ir.Value) -> ir.Value:
+    """The even lanes of an i32 vector as i64."""
+    wide = emit.vector_type(LANES // 2, emit.i64())
+    both, thirty_two = vector.BitCastOp(wide, value).result, emit.splat(32, wide)
+    return arith.shrsi(arith.shli(both, thirty_two), thirty_two)
+
+
+def _is_negative(value: ir.Value) -> ir.Value:
+    return arith.cmpi(arith.CmpIPredicate.slt, value, emit.splat(0, ir.VectorType(value.type)))
+
+
+def _interleave(even: ir.Value, odd: ir.Value, *, upper: bool) -> ir.Value:
+    """The upper or lower halves of i64, in the lanes that they are the products of."""
+    halves = [vector.BitCastOp(vector_of_quads(), each).result for each in (even, odd)]
+    return vector.ShuffleOp(*halves, [lane & ~1 | upper | LANES * (lane % 2) for lane in range(LANES)]).result
+
+
+def _within_i16(value: ir.Value) -> ir.Value:
+    """An i64 vector saturated to what is far beyond i8."""
+    least, most = (emit.splat(bound, ir.VectorType(value.type)) for bound in (-(1 << 15), (1 << 15) - 1))
+    return arith.maxsi(arith.minsi(value, most), least)

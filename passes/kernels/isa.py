@@ -146,8 +146,14 @@ class Isa:
     """Channels that ``store_channels`` computes; 0 where there is none."""
     channel_positions = 0
     """Kernel positions that ``multiply_channel`` takes at most; 0 where there is none."""
-    pixel_lanes = False
-    """Whether there are ``multiply_quads``, ``scale_pixels`` and ``narrow_quads``."""
+    pixel_sums = 0
+    """Vectors of 16 pixels' sums that stay in registers beside what ``multiply_quads`` takes; 0 where there is none."""
+    sums_in_turn = 1
+    """Vectors of 16 pixels' sums that ``multiply_quads`` should add to in turn, as each takes its time."""
+    quad_vectors = 1
+    """Vectors that ``planes_of`` makes of one."""
+    planes_offset = 0
+    """How much more than the inputs is what ``planes_of`` holds."""
     straight = 1000
     """Instructions, about, of straight-line code in ``balanced`` plans; few where that gains little over turns of a
     loop, or takes many bytes."""
@@ -345,12 +351,20 @@ class Isa:
         """
         return False
 
-    def multiply_quads(self, sums: ir.Value, pixels: ir.Value, weights: ir.Value) -> ir.Value:
+    def planes_of(self, quads: ir.Value) -> list[ir.Value]:
+        """i32x16, four i8 of each of 16 pixels, in the form that ``multiply_quads`` takes: ``quad_vectors`` i32x16."""
+        raise NotImplementedError
+
+    def prepare_quad(self, weights: ir.Value) -> Prepared:
+        """i32, four i8 in it, in the form that ``multiply_quads`` takes."""
+        raise NotImplementedError
+
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
         """``sums + pixels . weights``, wrapping: i32x16 of 16 pixels, each plus the four products of a quad.
 
         Args:
-            pixels: i8x64, unsigned.
-            weights: i32, four i8 in it, for all pixels.
+            pixels: i8x64 each, what ``planes_of`` made.
+            weights: for all pixels, what ``prepare_quad`` made.
         """
         raise NotImplementedError
 

@@ -33,16 +33,13 @@ _VECTOR = LANES * _WORD
 _UNROLLED = 16
 """Quads of channels multiplied by straight-line code; more take turns of a loop."""
 
-_CHAINS = 8
-"""Sums that are added to in turn: each takes its time."""
-
 
 class PixelLanesKernel(ConvKernel):
     """Block of pixels after block of pixels: sums of all filters to memory, then requantized, transposed and stored."""
 
     def __init__(self, conv: PackedConvView, isa: Isa) -> None:
         super().__init__(conv, isa)
-        self.planes = PlaneLayout(self.geometry, min(self.plan.rows, self.geometry.oh))
+        self.planes = PlaneLayout(self.geometry, min(self.plan.rows, self.geometry.oh), isa.quad_vectors)
 
     @property
     def row_type(self) -> ir.Type:
@@ -86,7 +83,7 @@ class PixelLanesKernel(ConvKernel):
         """i32: [F] biases of sums over unsigned inputs, block after block; then [F, words] scales, where F is filled up
         to whole quads."""
         weights = self._dense.sum(axis=(1, 2), dtype=np.int64)
-        biases = (self.conv.bias - 128 * weights).astype(np.int32)
+        biases = (self.conv.bias - self.isa.planes_offset * weights).astype(np.int32)
         in_blocks = [biases[filters].reshape(-1) for filters, _ in self._blocks]
         filled = np.pad(self._scales, ((0, self._filled_up - self.geometry.f), (0, 0)))
         return np.concatenate([*in_blocks, filled.reshape(-1)])
@@ -122,7 +119,7 @@ class PixelLanesKernel(ConvKernel):
         g = self.geometry
         self._weights, self._table, self._parameters_at = map(emit.pointer, (values, offsets, parameters))
         self._sums, self.output = emit.pointer(rows, self.planes.size), output
-        planes = Planes(self.planes, source, rows, self.conv.input_zero_point)
+        planes = Planes(self.planes, self.isa, source, rows, self.conv.input_zero_point)
         planes.begin()
 
         def refill(n: Index, b: Index) -> None:
@@ -243,7 +240,7 @@ class _Products:
     @property
     def _chains(self) -> int:
         """Sums that each pixel of a filter is added up in."""
-        return max(1, min(_CHAINS // (self.filters * self.vectors), self.planes.quads))
+        return max(1, min(self.isa.sums_in_turn // (self.filters * self.vectors), self.planes.quads))
 
     def begin(self, biases: Sequence[ir.Value]) -> list[ir.Value]:
         """The sums before the first run."""
@@ -268,18 +265,18 @@ class _Products:
 
     def _quads(self, count: int, weights: ir.Value, at: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """``count`` quads of channels; returns the addresses of the next, and the sums."""
-        filters, vectors, results = self.filters, self.vectors, list(sums)
+        filters, vectors, results, pieces = self.filters, self.vectors, list(sums), self.planes.vectors
         type = emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8))
         for q in range(count):
-            row = emit.advance(at, q * self.planes.pitch)
-            pixels = [emit.load_from(emit.advance(row, v * _VECTOR), type) for v in range(vectors)]
+            rows = [emit.advance(at, (q * pieces + piece) * self.planes.pitch) for piece in range(pieces)]
+            pixels = [[emit.load_from(emit.advance(row, v * _VECTOR), type) for row in rows] for v in range(vectors)]
             chain = q % self._chains * filters * vectors
             for i in range(filters):
-                weight = emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32())
+                weight = self.isa.prepare_quad(emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32()))
                 for v in range(vectors):
                     place = chain + i * vectors + v
                     results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)
-        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * self.planes.pitch), *results]
+        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * pieces * self.planes.pitch), *results]
 
     def totals(self, sums: Sequence[ir.Value]) -> list[list[ir.Value]]:
         """Of each filter, those of its vectors."""

@@ -21,6 +21,7 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.passes.kernels import emit, quads
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.quads import CHANNELS, LANES, QUAD
 
 _VECTOR = LANES * QUAD
@@ -37,10 +38,12 @@ class PlaneLayout:
     Attributes:
         geometry: the convolution, of one group.
         rows: output rows per refill.
+        vectors: that hold the quads of a vector of pixels, see ``Isa.quad_vectors``.
     """
 
     geometry: Geometry
     rows: int
+    vectors: int = 1
 
     @property
     def pixels(self) -> int:
@@ -60,13 +63,14 @@ class PlaneLayout:
 
     @property
     def pitch(self) -> int:
-        """From quad to quad: an odd number of vectors, so that quads do not meet in the cache's sets."""
+        """From vector to vector of a quad, and from quad to quad: an odd number of vectors, so that they do not meet in
+        the cache's sets."""
         return (-(-self.plane_rows * self.geometry.ow // LANES) | 1) * _VECTOR
 
     @property
     def plane(self) -> int:
         """From plane to plane."""
-        return self.quads * self.pitch
+        return self.quads * self.vectors * self.pitch
 
     @cached_property
     def row_phases(self) -> list[int]:
@@ -95,12 +99,11 @@ class Planes:
         padding: what padding pixels hold: the input's zero point.
     """
 
-    def __init__(self, layout: PlaneLayout, source: ir.Value, memory: ir.Value, padding: int) -> None:
-        self.layout, self.source = layout, source
+    def __init__(self, layout: PlaneLayout, isa: Isa, source: ir.Value, memory: ir.Value, padding: int) -> None:
+        self.layout, self.isa, self.source = layout, isa, source
         self.data = emit.pointer(memory)
-        self._padding = emit.splat(
-            (padding + 128) * 0x01010101 - ((padding + 128 > 127) << 32), quads.vector_of_quads()
-        )
+        pixel = int.from_bytes(QUAD * [padding & 0xFF], "little", signed=True)
+        self._padding = isa.planes_of(emit.splat(pixel, quads.vector_of_quads()))
 
     def begin(self) -> None:
         """Padding beside the rows, which refills leave alone."""
@@ -117,7 +120,7 @@ class Planes:
         layout = self.layout
 
         def row(quad: Index, r: Index) -> None:
-            at = emit.add(plane, emit.add(emit.mul(quad, layout.pitch), emit.mul(r, layout.geometry.ow * QUAD)))
+            at = emit.add(plane, emit.add(emit.mul(quad, layout.vectors * layout.pitch), emit.mul(r, layout.geometry.ow * QUAD)))
             for x in columns:
                 self._put(self._padding, emit.advance(self.data, at), x, LANES)
 
@@ -141,7 +144,7 @@ class Planes:
         layout, g = self.layout, self.layout.geometry
 
         def quad(i: Index) -> None:
-            start = emit.advance(self.data, emit.add(target, emit.mul(i, layout.pitch)))
+            start = emit.advance(self.data, emit.add(target, emit.mul(i, layout.vectors * layout.pitch)))
             emit.loop(0, g.ow, lambda x: self._put(self._padding, start, x, LANES), step=LANES)
 
         emit.loop(0, g.kw * layout.quads, quad)
@@ -174,10 +177,11 @@ class Planes:
             at = emit.add(source, emit.mul(column, step))
 
             def put(quad: Index, value: ir.Value) -> None:
+                values = self.isa.planes_of(value)
                 for kx, shift in shifts.items():
-                    plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.pitch))
+                    plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.vectors * self.layout.pitch))
                     start = emit.advance(self.data, emit.add(target, plane))
-                    self._put(value, start, emit.sub(column, shift), valid)
+                    self._put(values, start, emit.sub(column, shift), valid)
 
             def channels(i: Index, bytes: int = CHANNELS) -> None:
                 pixels = [emit.add(at, emit.add(emit.mul(i, CHANNELS), p * step)) for p in range(valid)]
@@ -200,7 +204,7 @@ class Planes:
         else:
             emit.loop(0, blocks, block)
 
-    def _put(self, value: ir.Value, row: ir.Value, x: Index, valid: int) -> None:
+    def _put(self, values: Sequence[ir.Value], row: ir.Value, x: Index, valid: int) -> None:
         """Stores the first ``valid`` pixels as those from ``x`` on of a row, as far as they lie in it."""
         address = emit.advance(row, emit.mul(x, QUAD))
         width = self.layout.geometry.ow
@@ -208,12 +212,15 @@ class Planes:
             places = x + np.arange(LANES)
             inside = (places >= 0) & (places < width) & (np.arange(LANES) < valid)
             if inside.any():
-                emit.store_masked(value, address, inside)
+                self._store(values, address, inside)
             return
         lanes = np.where(np.arange(LANES) < valid, np.arange(LANES), -(1 << 30)).astype(np.int32)
         places = arith.addi(
             emit.broadcast(arith.index_cast(emit.i32(), x), quads.vector_of_quads()), emit.constant_vector(lanes)
         )
-        emit.store_masked(
-            value, address, arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, quads.vector_of_quads()))
-        )
+        inside = arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, quads.vector_of_quads()))
+        self._store(values, address, inside)
+
+    def _store(self, values: Sequence[ir.Value], address: ir.Value, inside: np.ndarray | ir.Value) -> None:
+        for number, value in enumerate(values):
+            emit.store_masked(value, emit.advance(address, number * self.layout.pitch), inside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iree.compiler import ir
-from iree.compiler.dialects import arith, vector
+from iree.compiler.dialects import vector
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
@@ -32,7 +32,7 @@ def vector_of_quads() -> ir.VectorType:
 
 
 def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0) -> list[ir.Value]:
-    """Vectors of quads, as many as there are in ``bytes``, of up to 16 pixels; each byte is 128 more, unsigned.
+    """Vectors of quads, as many as there are in ``bytes``, of up to 16 pixels.
 
     Args:
         source: flat memref of i8.
@@ -52,19 +52,14 @@ def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0)
             for i in range(unwanted, unwanted + CHANNELS)
         ]
         parts = [vector.ShuffleOp(part, part, order).result for part in parts]
-    return transpose([_unsigned(part) for part in parts])[: -(-bytes // QUAD)]
+    return transpose([vector.BitCastOp(vector_of_quads(), part).result for part in parts])[: -(-bytes // QUAD)]
 
 
 def load_dense(source: ir.Value, at: Index, pixels: int, channels: int) -> ir.Value:
     """One vector of quads as ``load`` makes it, of neighbouring pixels with at most four channels each."""
     row = emit.load_first_from(emit.pointer(source, at), pixels * channels, emit.vector_type(_BYTES, _i8()))
     order = [lane * channels + i if i < channels else _ANY for lane in range(LANES) for i in range(QUAD)]
-    return _unsigned(vector.ShuffleOp(row, row, order).result)
-
-
-def _unsigned(bytes: ir.Value) -> ir.Value:
-    """i8x64 as quads, each byte 128 more."""
-    return arith.xori(vector.BitCastOp(vector_of_quads(), bytes).result, emit.splat(-0x7F7F7F80, vector_of_quads()))
+    return vector.BitCastOp(vector_of_quads(), vector.ShuffleOp(row, row, order).result).result
 
 
 def _i8() -> ir.Type:

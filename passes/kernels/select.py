@@ -52,7 +52,7 @@ def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
         ("pairs", isa.parts, "for cores without vectors"),
         ("mixed", isa.parts, "for cores without vectors"),
         ("input_stationary", isa.stationary_inputs, "for cortex-m55"),
-        ("pixel_lanes", isa.pixel_lanes, "for hosts with AVX512-VNNI"),
+        ("pixel_lanes", bool(isa.pixel_sums), "for hosts with AVX2 or AVX512-VNNI"),
     ):
         if kernel == name and not there_is:
             raise PassError(
