@@ -1,6 +1,6 @@
 """Fits the costs of the ``pixel_lanes`` kernel to times on this machine, one thread.
 
-    python benchmarks/calibrate_host.py
+    python benchmarks/calibrate_host.py [--target x86-64-v3]
 
 Random convolutions are compiled under random plans and run in turns; the fastest time of each is a sum of what
 ``passes/cost.py`` counts, times the costs in ``passes/costs.json``, and of a call. Only ratios matter to the planner:
@@ -33,7 +33,7 @@ from dtmm_mlir.passes import cost  # noqa: E402
 from dtmm_mlir.passes.kernels.isa import Isa  # noqa: E402
 from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
 from dtmm_mlir.passes.plan import candidates  # noqa: E402
-from dtmm_mlir.targets import HOST  # noqa: E402
+from dtmm_mlir.targets import HOST, X86_64_V3, Target, get_target  # noqa: E402
 from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
 
 LEAST_PRODUCTS, MOST_PRODUCTS = 4_000_000, 60_000_000
@@ -65,12 +65,12 @@ def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.rando
     return replace(case, plan=plans[int(random.integers(len(plans)))]) if plans else None
 
 
-def prepare(sample: Sample, isa: Isa, folder: Path) -> tuple[dict[str, int], Engine]:
+def prepare(sample: Sample, target: Target, isa: Isa, folder: Path) -> tuple[dict[str, int], Engine]:
     """What a convolution does, and what runs it."""
     module = build_module([sample])
     (op,) = walk(module, CONV)
     counts = cost.counts(ConvView(op), sample.case.plan, isa)
-    artifact = dtmm_mlir.compile(module, out=folder)
+    artifact = dtmm_mlir.compile(module, out=folder, target=target.name)
     engine = iree_engine(OURS, artifact.dir / HOST_MODULE, artifact.manifest["entry"], sample.x)
     return {name: count for name, count in counts.items() if name.startswith("lanes_")} | {"call": 1}, engine
 
@@ -82,23 +82,25 @@ def fastest(engines: list[Engine], turns: int) -> list[int]:
 
 
 @click.command()
+@click.option("--target", "name", type=click.Choice([HOST.name, X86_64_V3.name]), default=HOST.name, show_default=True)
 @click.option("--layers", default=240, show_default=True, help="Convolutions to measure.")
 @click.option("--turns", default=20, show_default=True, help="Turns of each.")
 @click.option("-v", "--verbose", is_flag=True, help="Print each convolution.")
-def main(layers: int, turns: int, verbose: bool) -> None:
-    """Measures convolutions on this machine and rewrites the costs of its instruction set."""
-    isa, table, random = isa_of(HOST.isa, HOST.vector_bytes), json.loads(COSTS.read_text()), np.random.default_rng(0)
+def main(name: str, layers: int, turns: int, verbose: bool) -> None:
+    """Measures convolutions on this machine and rewrites the costs of a target's instruction set."""
+    target, table, random = get_target(name), json.loads(COSTS.read_text()), np.random.default_rng(0)
+    isa = isa_of(target.isa, target.vector_bytes)
     if not isa.pixel_sums:
-        raise click.ClickException("This machine has no AVX512-VNNI, for which the pixel_lanes kernel is.")
-    costs = table[HOST.isa]["i8"]
+        raise click.ClickException("This machine has no AVX2, for which the pixel_lanes kernel is.")
+    costs = table[target.isa]["i8"]
     planned = [with_plan(case, isa, costs, random) for case in cases(random, layers)]
     samples = [Sample.of(case) for case in planned if case]
     with tempfile.TemporaryDirectory() as folder:
-        prepared = [prepare(sample, isa, Path(folder, str(number))) for number, sample in enumerate(samples)]
+        prepared = [prepare(sample, target, isa, Path(folder, str(number))) for number, sample in enumerate(samples)]
         picoseconds = fastest([engine for _, engine in prepared], turns)
     rows = [(counts, time) for (counts, _), time in zip(prepared, picoseconds, strict=True)]
     fitted = fit(rows, {})
-    echo_errors(HOST.isa, samples, rows, fitted, verbose)
+    echo_errors(target.isa, samples, rows, fitted, verbose)
     click.echo(f"a call {fitted.pop('call') / 1000:.0f} ns, a multiplication {fitted[UNIT] / 1000:.3f} ns")
     costs |= {name: round(value / fitted[UNIT] * costs[UNIT], 2) for name, value in fitted.items()}
     COSTS.write_text(json.dumps(table, indent=2) + "\n")

@@ -30,6 +30,9 @@ from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
 
+_NEAR_BYTES = 32 << 10
+"""What a processor's nearest cache holds."""
+
 _STORED_BESIDE = 4
 """Vectors of sums of a ``pixel_lanes`` kernel's block whose stores take no time beside the next multiplications."""
 
@@ -115,9 +118,10 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         ``joined_block``: those that read joined channels and others.
 
         Of ``pixel_lanes`` kernels ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels
-        multiplied by a quad of weights, requantized, and written to planes; ``lanes_waited``: loads beyond those that
+        multiplied by a quad of weights, requantized, and written to planes; ``lanes_weights``: such quads, each for a
+        block of pixels; ``lanes_waited``: loads beyond those that
         take no time beside multiplications, those of quads of weights counted two thirds, and those of vectors that
-        are not aligned four thirds; ``lanes_block``: blocks of filters, ``lanes_stored``: their vectors of sums beyond
+        are not aligned four thirds; ``lanes_far``: loads of what does not fit into the nearest cache; ``lanes_block``: blocks of filters, ``lanes_stored``: their vectors of sums beyond
         four.
     """
     conv = _as_stored(conv, plan)
@@ -225,7 +229,16 @@ _STATIONARY_ONLY = (
     "stationary", "passes", "list", "listed", "place", "addressed", "addressed_straight", "begun", "stationary_block",
     "joined_block",
 )  # fmt: skip
-_LANES_ONLY = ("lanes_block", "lanes_multiplied", "lanes_stored", "lanes_waited", "lanes_finished", "lanes_copied")
+_LANES_ONLY = (
+    "lanes_block",
+    "lanes_multiplied",
+    "lanes_weights",
+    "lanes_stored",
+    "lanes_waited",
+    "lanes_finished",
+    "lanes_copied",
+    "lanes_far",
+)
 _BUFFER_ONLY = ("copied_row", "copied", "copied_part", "copied_pixel", "moved")
 
 
@@ -300,7 +313,7 @@ def _parts_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
 def _lanes_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     g = conv.geometry
-    layout = PlaneLayout(g, min(plan.rows, g.oh))
+    layout = PlaneLayout(g, min(plan.rows, g.oh), isa.quad_vectors)
     refills = g.n * -(-g.oh // layout.rows)
     vectors = min(plan.pixels, layout.pixels // PIXELS)
     blocks = refills * -(-layout.pixels // (vectors * PIXELS))
@@ -309,16 +322,20 @@ def _lanes_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     load = 3 if g.ow % PIXELS == 0 or g.kh == 1 else 4
     stored = sum(filters.shape[0] * max(0, filters.shape[1] * vectors - _STORED_BESIDE) for filters, _ in own)
     rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
+    loads = sum(quads * vectors * layout.vectors for _, quads in runs)
+    far = max(0.0, 1 - _NEAR_BYTES / layout.bytes_of(vectors * PIXELS))
     return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
         "call": 1,
         "lanes_block": blocks * sum(len(filters) for filters, _ in own),
         "lanes_multiplied": sum(quads * vectors * members for members, quads in runs),
+        "lanes_weights": sum(quads * members for members, quads in runs),
         "lanes_stored": blocks * stored,
         "lanes_waited": sum(
             quads * max(0, vectors * load + 2 * members - 3 * vectors * members) // 3 for members, quads in runs
         ),
+        "lanes_far": round(far * loads),
         "lanes_finished": blocks * vectors * -(-g.f // QUAD) * QUAD,
-        "lanes_copied": refills * rows * -(-g.ow // PIXELS),
+        "lanes_copied": refills * rows * layout.vectors * -(-g.ow // PIXELS),
         "constant": 0,
         "pattern": 0,
         "pattern_pixel": 0,

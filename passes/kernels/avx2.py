@@ -52,12 +52,13 @@ class Avx2(Isa):
         return _pairs(emit.broadcast(weights, emit.vector_type(LANES // 2, emit.i32())))
 
     def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
-        halves = _halves(sums)
+        halves = emit.halves(sums)
         for pairs, factor in zip(pixels, weights, strict=True):
-            inputs = _halves(vector.BitCastOp(emit.vector_type(2 * LANES, factor.type.element_type), pairs).result)
-            products = [emit.intrinsic(sum.type, "llvm.x86.avx2.pmadd.wd", half, factor) for sum, half in zip(halves, inputs)]
-            halves = [arith.addi(*each) for each in zip(halves, products, strict=True)]
-        return _concatenate(*halves)
+            both = vector.BitCastOp(emit.vector_type(2 * LANES, ir.IntegerType.get_signless(16)), pairs).result
+            halves = [
+                self.mac(total, (half,), (factor,)) for total, half in zip(halves, emit.halves(both), strict=True)
+            ]
+        return emit.concatenate(*halves)
 
     def scale_pixels(self, sums: ir.Value, odd: ir.Value, scale: ir.Value, scaling: Scaling) -> ir.Value:
         """The products of even and of odd lanes are in vectors of their own, ``(product + rounding) >> shift``."""
@@ -120,7 +121,7 @@ class Avx2(Isa):
         """i32 or i16 saturated to those of ``type``, of half as many bits: in turn 128 bits of either vector."""
         half = emit.vector_type(type.shape[0] // 2, type.element_type)
         name = "llvm.x86.avx2.packssdw" if type.element_type.width == 16 else "llvm.x86.avx2.packsswb"
-        return _concatenate(*(emit.intrinsic(half, name, *each) for each in zip(_halves(a), _halves(b), strict=True)))
+        return emit.concatenate(*(emit.intrinsic(half, name, *each) for each in zip(emit.halves(a), emit.halves(b), strict=True)))
 
 
 def _pairs(quads: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -128,15 +129,6 @@ def _pairs(quads: ir.Value) -> tuple[ir.Value, ir.Value]:
     words = ir.VectorType.get([2 * ir.VectorType(quads.type).shape[0]], ir.IntegerType.get_signless(16))
     both, eight = vector.BitCastOp(words, quads).result, emit.splat(8, words)
     return arith.shrsi(arith.shli(both, eight), eight), arith.shrsi(both, eight)
-
-
-def _halves(value: ir.Value) -> list[ir.Value]:
-    lanes = ir.VectorType(value.type).shape[0]
-    return [vector.ShuffleOp(value, value, list(half)).result for half in np.split(np.arange(lanes), 2)]
-
-
-def _concatenate(a: ir.Value, b: ir.Value) -> ir.Value:
-    return vector.ShuffleOp(a, b, list(range(2 * ir.VectorType(a.type).shape[0]))).result
 
 
 def _way(scaling: Scaling) -> Literal["upper", "signed", "any"]:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import arith, vector
+from iree.compiler.dialects import vector
 
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.avx2 import Avx2
+from dtmm_mlir.passes.kernels.avxvnni import AvxVnni
 from dtmm_mlir.passes.kernels.isa import Prepared
 from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
-class Avx512Vnni(Avx2):
+class Avx512Vnni(AvxVnni):
     """512-bit vectors: 64 products of bytes, added up in fours, per instruction."""
 
     pixel_sums = 16
     sums_in_turn = 8
-    quad_vectors = 1
-    planes_offset = 128
 
-    def planes_of(self, quads: ir.Value) -> list[ir.Value]:
-        return [arith.xori(quads, emit.splat(-0x7F7F7F80, quads.type))]
+    def load_first(self, address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:
+        return emit.load_masked(address, emit.constant_vector(np.arange(type.shape[0]) < count), type)
+
+    def store_lanes(self, value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
+        emit.store_masked(value, address, emit.constant_vector(mask))
 
     def prepare_quad(self, weights: ir.Value) -> Prepared:
         bytes = emit.vector_type(QUAD * LANES, ir.IntegerType.get_signless(8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -232,25 +232,59 @@ def constant_vector(values: np.ndarray) -> ir.Value:
 
 def load_first_from(address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:
     """The first ``count`` elements at an address, and zeros; no others are read."""
-    lanes = type.shape[0]
-    if count == lanes:
-        return load_from(address, type)
-    zero, mask = splat(0, type), constant_vector(np.arange(lanes) < count)
-    return llvm.MaskedLoadOp(type, address, mask, pass_thru=zero, alignment=1).result
+    lanes, element, result = type.shape[0], type.element_type, splat(0, type)
+    for first, part in _powers_of_two(np.arange(lanes) < count):
+        values = load_from(advance(address, first, element), vector_type(part, element))
+        widened = vector.ShuffleOp(values, values, [*range(part), *[-1] * (lanes - part)]).result
+        order = [lanes + lane - first if first <= lane < first + part else lane for lane in range(lanes)]
+        result = vector.ShuffleOp(result, widened, order).result
+    return result
 
 
-def store_first_to(value: ir.Value, address: ir.Value, count: int) -> None:
-    """Stores the first ``count`` elements of a vector, and no others."""
-    store_masked(value, address, np.arange(ir.VectorType(value.type).shape[0]) < count)
-
-
-def store_masked(value: ir.Value, address: ir.Value, mask: np.ndarray | ir.Value) -> None:
+def store_lanes_to(value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
     """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
-    if isinstance(mask, np.ndarray) and mask.all():
-        store_to(value, address)
-        return
-    mask = constant_vector(mask) if isinstance(mask, np.ndarray) else mask
+    element = ir.VectorType(value.type).element_type
+    for first, count in _powers_of_two(mask):
+        lanes = list(range(first, first + count))
+        part = vector.ShuffleOp(value, value, lanes).result
+        store_to(part, advance(address, first, element))
+
+
+def _powers_of_two(mask: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where ``mask`` holds, as runs of so many lanes: the first one, and how many."""
+    first = 0
+    while first < len(mask):
+        run = int(np.argmin(np.append(mask[first:], False)))
+        count = 1 << run.bit_length() - 1 if run else 0
+        if run:
+            yield first, count
+        first += count or 1
+
+
+def load_masked(address: ir.Value, mask: ir.Value, type: ir.VectorType) -> ir.Value:
+    """The elements at an address for which ``mask`` holds, and zeros; no others are read."""
+    return llvm.MaskedLoadOp(type, address, mask, pass_thru=splat(0, type), alignment=1).result
+
+
+def store_masked(value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+    """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
     llvm.MaskedStoreOp(value, address, mask, alignment=1)
+
+
+def halves(value: ir.Value) -> list[ir.Value]:
+    """The lower and the upper half of a vector."""
+    lanes = range(ir.VectorType(value.type).shape[0])
+    return [vector.ShuffleOp(value, value, part).result for part in (lanes[: len(lanes) // 2], lanes[len(lanes) // 2 :])]
+
+
+def concatenate(*values: ir.Value) -> ir.Value:
+    """Vectors of the same type, two, four or more, in one."""
+    while len(values) > 1:
+        lanes = range(2 * ir.VectorType(values[0].type).shape[0])
+        values = tuple(
+            vector.ShuffleOp(a, b, lanes).result for a, b in zip(values[::2], values[1::2], strict=True)
+        )
+    return values[0]
 
 
 def opaque(value: ir.Value) -> ir.Value:

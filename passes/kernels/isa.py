@@ -351,6 +351,14 @@ class Isa:
         """
         return False
 
+    def load_first(self, address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:
+        """The first ``count`` elements at an address, and zeros; no others are read."""
+        return emit.load_first_from(address, count, type)
+
+    def store_lanes(self, value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
+        """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
+        emit.store_lanes_to(value, address, mask)
+
     def planes_of(self, quads: ir.Value) -> list[ir.Value]:
         """i32x16, four i8 of each of 16 pixels, in the form that ``multiply_quads`` takes: ``quad_vectors`` i32x16."""
         raise NotImplementedError

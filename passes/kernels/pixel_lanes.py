@@ -183,7 +183,7 @@ class PixelLanesKernel(ConvKernel):
             def filters(i: Index, count: int = together) -> None:
                 first = emit.mul(i, together)
                 address = emit.advance(start, emit.mul(first, size))
-                quads.store(self._results(first, count, sums), address, g.f * size, count * size)
+                quads.store(self.isa, self._results(first, count, sums), address, g.f * size, count * size)
 
             if g.f >= together:
                 emit.loop(0, g.f // together, filters)

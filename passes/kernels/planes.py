@@ -28,7 +28,7 @@ _VECTOR = LANES * QUAD
 """Bytes of a vector of pixels."""
 
 _UNROLLED = 2
-"""Vectors of pixels along a row that straight-line code copies; longer rows are loops."""
+"""Vectors of pixels that straight-line code copies: those along a row that do not lie inside it, if they are few."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,13 @@ class PlaneLayout:
     @property
     def size(self) -> int:
         return len(self.row_phases) * self.geometry.kw * self.plane
+
+    def bytes_of(self, pixels: int) -> int:
+        """Of what a block of pixels reads."""
+        g = self.geometry
+        rows = (g.kh - 1) * g.dilations[0] // g.strides[0]
+        lines = len(self.row_phases) * g.kw * self.quads * self.vectors
+        return lines * min(pixels + rows * g.ow, self.plane_rows * g.ow) * QUAD
 
     def offset(self, position: int) -> int:
         """From a pixel's place in the first plane to what kernel position ``ky * KW + kx`` reads there."""
@@ -172,8 +179,8 @@ class Planes:
             return
         valid, step = min(columns, LANES), g.strides[1] * g.c
 
-        def block(b: Index) -> None:
-            column = emit.minimum(emit.mul(b, LANES), columns - valid)
+        def block(b: Index, whole: bool = False) -> None:
+            column = emit.mul(b, LANES) if whole else emit.minimum(emit.mul(b, LANES), columns - valid)
             at = emit.add(source, emit.mul(column, step))
 
             def put(quad: Index, value: ir.Value) -> None:
@@ -181,46 +188,53 @@ class Planes:
                 for kx, shift in shifts.items():
                     plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.vectors * self.layout.pitch))
                     start = emit.advance(self.data, emit.add(target, plane))
-                    self._put(values, start, emit.sub(column, shift), valid)
+                    self._put(values, start, emit.sub(column, shift), None if whole else valid)
 
             def channels(i: Index, bytes: int = CHANNELS) -> None:
                 pixels = [emit.add(at, emit.add(emit.mul(i, CHANNELS), p * step)) for p in range(valid)]
                 before = CHANNELS if g.c >= CHANNELS else 0
-                for q, value in enumerate(quads.load(self.source, pixels, bytes, before)):
+                for q, value in enumerate(quads.load(self.isa, self.source, pixels, bytes, before)):
                     put(emit.add(emit.mul(i, CHANNELS // QUAD), q), value)
 
             if step <= QUAD:
-                put(0, quads.load_dense(self.source, at, valid, step))
+                put(0, quads.load_dense(self.isa, self.source, at, valid, step))
                 return
             if g.c >= CHANNELS:
                 emit.loop(0, g.c // CHANNELS, channels)
             if g.c % CHANNELS:
                 channels(g.c // CHANNELS, g.c % CHANNELS)
 
-        blocks = -(-columns // LANES)
-        if blocks <= _UNROLLED:
-            for b in range(blocks):
-                block(b)
-        else:
-            emit.loop(0, blocks, block)
-
-    def _put(self, values: Sequence[ir.Value], row: ir.Value, x: Index, valid: int) -> None:
-        """Stores the first ``valid`` pixels as those from ``x`` on of a row, as far as they lie in it."""
-        address = emit.advance(row, emit.mul(x, QUAD))
-        width = self.layout.geometry.ow
-        if isinstance(x, int):
-            places = x + np.arange(LANES)
-            inside = (places >= 0) & (places < width) & (np.arange(LANES) < valid)
-            if inside.any():
-                self._store(values, address, inside)
+        blocks = range(-(-columns // LANES))
+        inside = [
+            b for b in blocks if all(0 <= b * LANES - s <= g.ow - LANES for s in shifts.values()) and b < columns // LANES
+        ]
+        at_ends = [b for b in blocks if b not in inside]
+        if len(at_ends) > _UNROLLED:
+            emit.loop(0, len(blocks), block)
             return
-        lanes = np.where(np.arange(LANES) < valid, np.arange(LANES), -(1 << 30)).astype(np.int32)
-        places = arith.addi(
-            emit.broadcast(arith.index_cast(emit.i32(), x), quads.vector_of_quads()), emit.constant_vector(lanes)
-        )
-        inside = arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, quads.vector_of_quads()))
-        self._store(values, address, inside)
+        for b in at_ends:
+            block(b)
+        if inside:
+            emit.loop(inside[0], inside[-1] + 1, lambda b: block(b, whole=True))
 
-    def _store(self, values: Sequence[ir.Value], address: ir.Value, inside: np.ndarray | ir.Value) -> None:
-        for number, value in enumerate(values):
-            emit.store_masked(value, emit.advance(address, number * self.layout.pitch), inside)
+    def _put(self, values: Sequence[ir.Value], row: ir.Value, x: Index, valid: int | None) -> None:
+        """Stores the first ``valid`` pixels as those from ``x`` on of a row, as far as they lie in it; or all, which
+        do."""
+        addresses = [
+            emit.advance(row, emit.add(emit.mul(x, QUAD), number * self.layout.pitch)) for number in range(len(values))
+        ]
+        lanes, width = np.arange(LANES, dtype=np.int32), self.layout.geometry.ow
+        if valid is None:
+            for value, address in zip(values, addresses, strict=True):
+                emit.store_to(value, address)
+        elif isinstance(x, int):
+            inside = (x + lanes >= 0) & (x + lanes < width) & (lanes < valid)
+            for value, address in zip(values, addresses, strict=True):
+                self.isa.store_lanes(value, address, inside)
+        else:
+            type = quads.vector_of_quads()
+            counted = emit.constant_vector(np.where(lanes < valid, lanes, -(1 << 30)).astype(np.int32))
+            places = arith.addi(emit.broadcast(arith.index_cast(emit.i32(), x), type), counted)
+            mask = arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, type))
+            for value, address in zip(values, addresses, strict=True):
+                emit.store_masked(value, address, mask)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import vector
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
+from dtmm_mlir.passes.kernels.isa import Isa
 
 LANES = 16
 """Pixels of a vector."""
@@ -31,7 +33,7 @@ def vector_of_quads() -> ir.VectorType:
     return emit.vector_type(LANES, emit.i32())
 
 
-def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0) -> list[ir.Value]:
+def load(isa: Isa, source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0) -> list[ir.Value]:
     """Vectors of quads, as many as there are in ``bytes``, of up to 16 pixels.
 
     Args:
@@ -42,9 +44,9 @@ def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0)
     """
     unwanted = CHANNELS - bytes if before >= CHANNELS - bytes else 0
     row = emit.vector_type(CHANNELS, _i8())
-    rows = [emit.load_first_from(emit.pointer(source, emit.sub(at, unwanted)), bytes + unwanted, row) for at in pixels]
+    rows = [isa.load_first(emit.pointer(source, emit.sub(at, unwanted)), bytes + unwanted, row) for at in pixels]
     rows += [emit.splat(0, row)] * (LANES - len(rows))
-    parts = [_concatenate([rows[QUAD * part + i] for part in range(QUAD)]) for i in range(QUAD)]
+    parts = [emit.concatenate(*(rows[QUAD * part + i] for part in range(QUAD))) for i in range(QUAD)]
     if unwanted:
         order = [
             r + i if i < CHANNELS else _ANY
@@ -55,9 +57,9 @@ def load(source: ir.Value, pixels: Sequence[Index], bytes: int, before: int = 0)
     return transpose([vector.BitCastOp(vector_of_quads(), part).result for part in parts])[: -(-bytes // QUAD)]
 
 
-def load_dense(source: ir.Value, at: Index, pixels: int, channels: int) -> ir.Value:
+def load_dense(isa: Isa, source: ir.Value, at: Index, pixels: int, channels: int) -> ir.Value:
     """One vector of quads as ``load`` makes it, of neighbouring pixels with at most four channels each."""
-    row = emit.load_first_from(emit.pointer(source, at), pixels * channels, emit.vector_type(_BYTES, _i8()))
+    row = isa.load_first(emit.pointer(source, at), pixels * channels, emit.vector_type(_BYTES, _i8()))
     order = [lane * channels + i if i < channels else _ANY for lane in range(LANES) for i in range(QUAD)]
     return vector.BitCastOp(vector_of_quads(), vector.ShuffleOp(row, row, order).result).result
 
@@ -66,7 +68,7 @@ def _i8() -> ir.Type:
     return ir.IntegerType.get_signless(8)
 
 
-def store(values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int) -> None:
+def store(isa: Isa, values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int) -> None:
     """Stores four vectors of quads as 16 pixels with ``bytes`` bytes each, ``stride`` bytes from one to the next.
 
     Args:
@@ -77,7 +79,7 @@ def store(values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int)
         part = vector.BitCastOp(type, part).result
         for p in range(QUAD):
             row = vector.ShuffleOp(part, part, list(range(CHANNELS * p, CHANNELS * (p + 1)))).result
-            emit.store_first_to(row, emit.advance(target, (QUAD * p + i) * stride), bytes)
+            isa.store_lanes(row, emit.advance(target, (QUAD * p + i) * stride), np.arange(CHANNELS) < bytes)
 
 
 def transpose(values: Sequence[ir.Value]) -> list[ir.Value]:
@@ -94,12 +96,3 @@ def _interleave(a: ir.Value, b: ir.Value, width: int, high: int) -> ir.Value:
         for k in range(2 * high, 2 * high + 2, width):
             order += [row + k + i for i in range(width)] + [LANES + row + k + i for i in range(width)]
     return vector.ShuffleOp(a, b, order).result
-
-
-def _concatenate(values: list[ir.Value]) -> ir.Value:
-    while len(values) > 1:
-        lanes = 2 * ir.VectorType(values[0].type).shape[0]
-        values = [
-            vector.ShuffleOp(a, b, list(range(lanes))).result for a, b in zip(values[::2], values[1::2], strict=True)
-        ]
-    return values[0]

@@ -9,6 +9,7 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.base import PassError
 from dtmm_mlir.passes.kernels.avx2 import Avx2
 from dtmm_mlir.passes.kernels.avx512vnni import Avx512Vnni
+from dtmm_mlir.passes.kernels.avxvnni import AvxVnni
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
 from dtmm_mlir.passes.kernels.dsp import Dsp
@@ -27,6 +28,7 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
     """The instruction set that a target's ``isa`` field names."""
     kinds: dict[str, Callable[[], Isa]] = {
         "avx2": Avx2,
+        "avxvnni": AvxVnni,
         "avx512vnni": Avx512Vnni,
         "mve": Mve,
         "dsp": Dsp,
@@ -52,7 +54,7 @@ def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
         ("pairs", isa.parts, "for cores without vectors"),
         ("mixed", isa.parts, "for cores without vectors"),
         ("input_stationary", isa.stationary_inputs, "for cortex-m55"),
-        ("pixel_lanes", bool(isa.pixel_sums), "for hosts with AVX2 or AVX512-VNNI"),
+        ("pixel_lanes", bool(isa.pixel_sums), "for hosts with AVX2"),
     ):
         if kernel == name and not there_is:
             raise PassError(
