@@ -11,7 +11,8 @@ INSTALLED := .venv/.installed
 SOURCES := .venv/.sources
 # Debian packages, each beside a program that tells whether it is there.
 APT := qemu-system-arm:qemu-system-arm gcc-arm-none-eabi:arm-none-eabi-gcc \
-  qemu-system-misc:qemu-system-riscv32 gcc-riscv64-unknown-elf:riscv64-unknown-elf-gcc gcc:cc g++:g++
+  qemu-system-misc:qemu-system-riscv32 gcc-riscv64-unknown-elf:riscv64-unknown-elf-gcc gcc:cc g++:g++ \
+  qemu-user:qemu-aarch64 gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
@@ -83,6 +84,7 @@ tools:
 	case "$$(arm-none-eabi-gcc -print-file-name=libc.a 2>/dev/null || true)" in */*) ;; *) missing+=" libnewlib-arm-none-eabi" ;; esac; \
 	case "$$(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs 2>/dev/null || true)" in */*) ;; *) missing+=" picolibc-riscv64-unknown-elf" ;; esac; \
 	[ -e /usr/include/stdlib.h ] || missing+=" libc6-dev"; \
+	case "$$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null || true)" in */*) ;; *) missing+=" libc6-dev-arm64-cross" ;; esac; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; apt-get -qq update; \

@@ -1,6 +1,7 @@
 """Fits the planner's costs to instructions counted in QEMU.
 
     python benchmarks/calibrate.py cortex-m55 cortex-m4
+    python benchmarks/calibrate.py aarch64
     python benchmarks/calibrate.py --element f32 cortex-m55
 
 Random convolutions are compiled under plans near the best and run; the instructions of each are a sum of what
@@ -33,6 +34,7 @@ from dtmm_mlir.passes.kernels.isa import Isa, is_far  # noqa: E402
 from dtmm_mlir.passes.kernels.select import isa_of  # noqa: E402
 from dtmm_mlir.passes.plan import candidates  # noqa: E402
 from dtmm_mlir.targets import Target, get_target  # noqa: E402
+from tests.kernels import aarch64  # noqa: E402
 from tests.kernels.convolutions import Case, Sample, build_module, geometry  # noqa: E402
 
 COSTS = ROOT / "passes" / "costs.json"
@@ -86,15 +88,23 @@ def with_plan(case: Case, isa: Isa, costs: Mapping[str, float], random: np.rando
     return replace(case, plan=plans[int(random.integers(min(len(plans), 4)))])
 
 
-def measure(samples: list[Sample], target: str, isa: Isa) -> list[tuple[dict[str, int], int]]:
+def measure(samples: list[Sample], target: Target, isa: Isa) -> list[tuple[dict[str, int], int]]:
     """What each convolution does, and its instructions."""
     module = build_module(samples)
     views = [ConvView(op) for op in walk(module, CONV)]
     counts = [cost.counts(view, sample.case.plan, isa) for view, sample in zip(views, samples, strict=True)]
-    artifact = dtmm_mlir.compile(module, target=target)
+    return list(zip(counts, instructions(samples, target), strict=True))
+
+
+def instructions(samples: list[Sample], target: Target) -> list[int]:
+    """Those of each convolution."""
+    if target is aarch64.TARGET:
+        with tempfile.TemporaryDirectory() as folder:
+            return aarch64.instructions(aarch64.build(samples, Path(folder)), samples)
+    artifact = dtmm_mlir.compile(build_module(samples), target=target.name)
     run = qemu.run(artifact.dir, [[sample.x for sample in samples]])
     measured = {int(name.split("_")[1]): count for name, count in run.steps if name.startswith("filterlet_")}
-    return [(count, measured[number]) for number, count in enumerate(counts)]
+    return [measured[number] for number in range(len(samples))]
 
 
 def fit(rows: list[tuple[dict[str, int], int]], known: Mapping[str, float]) -> dict[str, float]:
@@ -123,6 +133,10 @@ def echo_errors(
             click.echo(f"{ratio:5.2f} {measured:9} {sample.case}")
     errors = np.abs(np.array(ratios) - 1)
     click.echo(f"{name}: errors median {np.median(errors):.1%}, largest {errors.max():.1%}")
+
+
+def _target(name: str) -> Target:
+    return aarch64.TARGET if name == aarch64.TARGET.name else get_target(name)
 
 
 STOCK_CONV = """
@@ -164,12 +178,12 @@ def main(targets: tuple[str, ...], layers: int, element: str, verbose: bool) -> 
     """Measures convolutions on TARGETS and rewrites the costs of their instruction sets."""
     table = json.loads(COSTS.read_text())
     for name in targets:
-        target, random = get_target(name), np.random.default_rng(0)
+        target, random = _target(name), np.random.default_rng(0)
         isa = isa_of(target.isa, target.vector_bytes)
         costs = table[target.isa][element]
         planned = [with_plan(case, isa, costs, random) for case in cases(random, layers, element)]
         samples = [Sample.of(case) for case in planned]
-        rows = [row for at in range(0, len(samples), BATCH) for row in measure(samples[at : at + BATCH], name, isa)]
+        rows = [row for at in range(0, len(samples), BATCH) for row in measure(samples[at : at + BATCH], target, isa)]
         known = KNOWN.get(target.isa, ()) if element == "i8" else ()
         fitted = fit(rows, {name: costs[name] for name in known})
         stock = {}

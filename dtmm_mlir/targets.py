@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Target:
         abi: LLVM's name of the calling convention where the triple does not say it.
         float_abi: ``hard`` or ``soft``; ``None`` for the host.
         isa: which kernel emitter serves it: ``mve``, ``dsp``, ``thumb1``, ``thumb2``, ``riscv``, ``avx2``,
-            ``avxvnni``, ``avx512vnni`` or ``generic``.
+            ``avxvnni``, ``avx512vnni``, ``dotprod`` or ``generic``.
         vector_bytes: bytes of one SIMD register; kernels pad channels to this many.
         index_bits: width of ``index`` and of a pointer.
         cross_prefix: prefix of the GNU cross tools (``arm-none-eabi-``); ``None`` for the host.
@@ -107,12 +108,15 @@ class Target:
 
 def _host_isa() -> str:
     """The kernels that suit this machine's processor best."""
+    if (sys.platform, platform.machine()) == ("darwin", "arm64"):
+        return "dotprod"
     cpuinfo = Path("/proc/cpuinfo")
     features = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     needed = {
         "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
         "avxvnni": {"avx2", "avx_vnni"},
         "avx2": {"avx2"},
+        "dotprod": {"asimddp"},
     }
     return next((isa for isa, those in needed.items() if those <= features), "generic")
 

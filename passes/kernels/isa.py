@@ -383,15 +383,25 @@ class Isa:
             odd: the odd lanes of ``sums``, each one lane before; the others are any.
             scale: address of the filter's row of ``pixel_scales``.
         """
-        raise NotImplementedError
+        by = Requantization(*self.load_pair(scale), scaling.bounded, scaling.rectified)
+        value = self.scale(sums, by, scaling.rescale)
+        if value.type == sums.type:
+            return value
+        least, most = (emit.splat(bound, value.type) for bound in (-(1 << 15), (1 << 15) - 1))
+        return arith.trunci(sums.type, arith.maxsi(arith.minsi(value, most), least))
 
     def pixel_scales(self, scaling: Scaling) -> np.ndarray:
         """[F, words] i32: what ``scale_pixels`` wants of each filter."""
-        raise NotImplementedError
+        rescale = scaling.rescale
+        return np.stack([rescale.multiplier.astype(np.int32), self.stored_shift(rescale)], axis=1)
 
     def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
         """What ``scale_pixels`` returned for four filters as i32x16: each lane has a pixel's four i8."""
-        raise NotImplementedError
+        a, b, c, d = (self.narrow(value, rescale, clamp) for value in values)
+        halves = emit.vector_type(a.type.shape[0] // 2, ir.IntegerType.get_signless(16))
+        pairs = [[vector.BitCastOp(halves, half).result for half in emit.interleave(*both)] for both in ((a, b), (c, d))]
+        whole = [half for both in zip(*pairs, strict=True) for half in emit.interleave(*both)]
+        return vector.BitCastOp(values[0].type, emit.concatenate(*whole)).result
 
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""

@@ -12,6 +12,7 @@ from dtmm_mlir.passes.kernels.avx512vnni import Avx512Vnni
 from dtmm_mlir.passes.kernels.avxvnni import AvxVnni
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.depthwise import DepthwiseKernel
+from dtmm_mlir.passes.kernels.dotprod import Dotprod
 from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.input_stationary import InputStationaryKernel
 from dtmm_mlir.passes.kernels.isa import Isa
@@ -30,6 +31,7 @@ def isa_of(name: str, vector_bytes: int) -> Isa:
         "avx2": Avx2,
         "avxvnni": AvxVnni,
         "avx512vnni": Avx512Vnni,
+        "dotprod": Dotprod,
         "mve": Mve,
         "dsp": Dsp,
         "thumb1": Thumb1,
@@ -54,7 +56,7 @@ def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
         ("pairs", isa.parts, "for cores without vectors"),
         ("mixed", isa.parts, "for cores without vectors"),
         ("input_stationary", isa.stationary_inputs, "for cortex-m55"),
-        ("pixel_lanes", bool(isa.pixel_sums), "for hosts with AVX2"),
+        ("pixel_lanes", bool(isa.pixel_sums), "for hosts with AVX2 or dot products"),
     ):
         if kernel == name and not there_is:
             raise PassError(

@@ -246,7 +246,7 @@ def _lanes(pixels: int, filters: int, rows: int) -> Plan:
     return Plan("pixel_lanes", pixels, filters, 1, rows)
 
 
-_PIXEL_LANES = [
+PIXEL_LANES = [
     Case(geometry(7, 7, 20, 6, 1), 0.8, seed=28, plan=replace(_lanes(3, 4, 1), row_width=49)),
     Case(geometry(6, 5, 20, 6, 1, n=2), 0.8, seed=29, plan=replace(_lanes(2, 2, 2), row_width=20)),
     Case(geometry(8, 8, 32, 32), 0.25, seed=1, plan=_lanes(4, 1, 8)),
@@ -683,6 +683,6 @@ OF_TARGET: dict[str, list[Case]] = {
     "cortex-m3": _SCALAR + _PARTS,
     "cortex-m4": _DSP + _PARTS,
     "riscv32": _SCALAR + _PARTS,
-    "host": _PIXEL_LANES if isa_of(HOST.isa, HOST.vector_bytes).pixel_sums else [],
+    "host": PIXEL_LANES if isa_of(HOST.isa, HOST.vector_bytes).pixel_sums else [],
 }
-"""By target, what no other one computes, or none in this way; that of hosts takes AVX2."""
+"""By target, what no other one computes, or none in this way; that of hosts takes AVX2 or dot products."""

@@ -40,8 +40,8 @@ def test_what_only_one_target_computes_equals_reference(target: str) -> None:
         ("cortex-m55", "mixed", "for cores without vectors"),
         ("host", "input_stationary", "for cortex-m55"),
         ("cortex-m4", "input_stationary", "for cortex-m55"),
-        ("cortex-m55", "pixel_lanes", "for hosts with AVX2"),
-        ("generic", "pixel_lanes", "for hosts with AVX2"),
+        ("cortex-m55", "pixel_lanes", "for hosts with AVX2 or dot products"),
+        ("generic", "pixel_lanes", "for hosts with AVX2 or dot products"),
     ],
 )
 def test_kernel_of_another_instruction_set_is_refused(target: str, kernel: Kernel, where: str) -> None:

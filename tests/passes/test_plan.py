@@ -165,7 +165,7 @@ def test_blocks_of_pixels_go_on_from_row_to_row(target: str, shape: Geometry, wi
 
 
 def test_isas_have_all_costs() -> None:
-    isas = {target.isa for target in TARGETS.values()} | {"avx2", "avxvnni", "avx512vnni", "generic"}
+    isas = {target.isa for target in TARGETS.values()} | {"avx2", "avxvnni", "avx512vnni", "dotprod", "generic"}
     assert len({frozenset(costs_of(isa)) for isa in isas}) == 1
 
 

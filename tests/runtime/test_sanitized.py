@@ -13,16 +13,13 @@ import numpy as np
 import pytest
 from iree.compiler import ir
 
-from dtmm_mlir.compiler import ir_after
-from dtmm_mlir.deploy import mcu
-from dtmm_mlir.deploy.csource import CSource
-from dtmm_mlir.deploy.library import read_library
 from dtmm_mlir.targets import HOST, TARGETS, Target
 from tests.fuzz.networks import sample
 from tests.fuzz.realize import Realized, build_module, realize
-from tests.kernels.cases import OF_TARGET
+from tests.kernels.cases import PIXEL_LANES
 from tests.kernels.convolutions import Sample
 from tests.kernels.convolutions import build_module as build_convolutions
+from tests.runtime.programs import link, write_model
 from tests.runtime.test_runtime import RUNTIME, WARNINGS, cross_compiler
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -55,28 +52,13 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _write_model(folder: Path, module: ir.Module, isa: str) -> None:
-    target = replace(X86, isa=isa, cpu=CPUS[isa])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TARGETS, "x86", target)
-        (folder / "model.mlir").write_text(ir_after(module, "lower", "x86"))
-    flags = ["--iree-llvmcpu-sanitize=address"]
-    schedule = mcu._compile(folder / "model.mlir", target, folder, "model", flags).schedule
-    source = CSource("model", schedule, read_library(folder / "model_library.o"))
-    (folder / "model.h").write_text(source.header())
-    (folder / "model.c").write_text(source.source())
+    write_model(folder, module, replace(X86, isa=isa, cpu=CPUS[isa]), ["--iree-llvmcpu-sanitize=address"])
 
 
 def _build(folder: Path, source: Path) -> Path:
     """The program that runs the model of ``folder`` with the schedule ``source``."""
-    test = Path(__file__).with_name("sanitized.c")
-    runtime = sorted(RUNTIME.glob("src/*.c"))
-    program = folder / f"{source.stem}.out"
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
-    includes = [f"-I{folder}", f"-I{RUNTIME}/include"]
-    objects = [folder / "model_library.o", "-lm", "-o", program]
-    warnings = [flag for flag in WARNINGS if flag != "-Wpedantic"]
-    subprocess.run(["gcc", *warnings, *sanitizers, *includes, test, source, *runtime, *objects], check=True)
-    return program
+    return link(folder, source, ["gcc", *(flag for flag in WARNINGS if flag != "-Wpedantic"), *sanitizers])
 
 
 def _run(program: Path, inputs: list[np.ndarray]) -> tuple[bytes, dict[str, str]]:
@@ -98,7 +80,7 @@ def test_outputs_and_misuse(model: tuple[Path, list[Realized]]) -> None:
 @pytest.mark.parametrize("cases", [slice(None), slice(3, 4), slice(8, 9), slice(15, 16)], ids=str)
 def test_pixel_lanes_stay_within_their_buffers(cases: slice, isa: str, tmp_path: Path) -> None:
     """All in one arena, and some in one of their own."""
-    samples = [Sample.of(case) for case in OF_TARGET["host"][cases]]
+    samples = [Sample.of(case) for case in PIXEL_LANES[cases]]
     _write_model(tmp_path, build_convolutions(samples), isa)
     printed, statuses = _run(_build(tmp_path, tmp_path / "model.c"), [sample.x for sample in samples])
     assert statuses["run"] == "ok"
