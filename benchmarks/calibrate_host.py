@@ -91,7 +91,9 @@ def main(name: str, layers: int, turns: int, verbose: bool) -> None:
     target, table, random = get_target(name), json.loads(COSTS.read_text()), np.random.default_rng(0)
     isa = isa_of(target.isa, target.vector_bytes)
     if not isa.pixel_sums:
-        raise click.ClickException("This machine has neither AVX2 nor dot products, for which the pixel_lanes kernel is.")
+        raise click.ClickException(
+            "This machine has neither AVX2 nor dot products, for which the pixel_lanes kernel is."
+        )
     costs = table[target.isa]["i8"]
     planned = [with_plan(case, isa, costs, random) for case in cases(random, layers)]
     samples = [Sample.of(case) for case in planned if case]

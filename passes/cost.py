@@ -67,9 +67,10 @@ class Convolution(Protocol):
 def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     """Instructions of each thing that ``counts`` counts, and stock IREE's per multiplication.
 
-    Those of microcontrollers were measured, see ``benchmarks/calibrate.py``. Those of ``pixel_lanes`` kernels are
-    ratios of times on an AMD EPYC of family 25, model 17, see ``benchmarks/calibrate_host.py``; that of a
-    multiplication is in units of what the ``table`` kernel's estimates take on an Intel Xeon of family 6, model 207.
+    Those of microcontrollers and AArch64 were measured, see ``benchmarks/calibrate.py``. On x86-64, those of
+    ``pixel_lanes`` kernels are ratios of times on an AMD EPYC of family 25, model 17, see
+    ``benchmarks/calibrate_host.py``; that of a multiplication is in units of what the ``table`` kernel's estimates take
+    there, or for AVX512 on an Intel Xeon of family 6, model 207.
 
     Args:
         isa: one of the ``isa`` names of targets.
@@ -119,10 +120,10 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
         Of ``pixel_lanes`` kernels ``lanes_multiplied``, ``lanes_finished``, ``lanes_copied``: vectors of pixels
         multiplied by a quad of weights, requantized, and written to planes; ``lanes_weights``: such quads, each for a
-        block of pixels; ``lanes_waited``: loads beyond those that
-        take no time beside multiplications, those of quads of weights counted two thirds, and those of vectors that
-        are not aligned four thirds; ``lanes_far``: loads of what does not fit into the nearest cache; ``lanes_block``: blocks of filters, ``lanes_stored``: their vectors of sums beyond
-        four.
+        block of pixels; ``lanes_waited``: loads beyond those that take no time beside multiplications, those of quads
+        of weights counted two thirds, and those of vectors that are not aligned four thirds; ``lanes_far``: loads of
+        what does not fit into the nearest cache; ``lanes_block``: blocks of filters, ``lanes_stored``: their vectors of
+        sums beyond four.
     """
     conv = _as_stored(conv, plan)
     if plan.kernel == "input_stationary":

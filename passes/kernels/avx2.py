@@ -121,7 +121,9 @@ class Avx2(Isa):
         """i32 or i16 saturated to those of ``type``, of half as many bits: in turn 128 bits of either vector."""
         half = emit.vector_type(type.shape[0] // 2, type.element_type)
         name = "llvm.x86.avx2.packssdw" if type.element_type.width == 16 else "llvm.x86.avx2.packsswb"
-        return emit.concatenate(*(emit.intrinsic(half, name, *each) for each in zip(emit.halves(a), emit.halves(b), strict=True)))
+        return emit.concatenate(
+            *(emit.intrinsic(half, name, *each) for each in zip(emit.halves(a), emit.halves(b), strict=True))
+        )
 
 
 def _pairs(quads: ir.Value) -> tuple[ir.Value, ir.Value]:

@@ -44,7 +44,9 @@ class Dotprod(Isa):
     def scale(self, sums: ir.Value, by: Requantization, rescale: Rescale) -> ir.Value:
         if not is_far(rescale):
             return super().scale(sums, by, rescale)
-        factors = [each if each.type == sums.type else emit.broadcast(each, sums.type) for each in (by.multiplier, by.shift)]
+        factors = [
+            each if each.type == sums.type else emit.broadcast(each, sums.type) for each in (by.multiplier, by.shift)
+        ]
         double = rescale.rounding == "double"
         results = []
         for total, multiplier, shift in zip(*map(_registers, (sums, *factors)), strict=True):
@@ -58,7 +60,9 @@ class Dotprod(Isa):
         return vector.ShuffleOp(value, value, lanes).result
 
     def narrow(self, value: ir.Value, rescale: Rescale, clamp: Clamp) -> ir.Value:
-        words, bytes = (emit.vector_type(ir.VectorType(value.type).shape[0], ir.IntegerType.get_signless(bits)) for bits in (16, 8))
+        words, bytes = (
+            emit.vector_type(ir.VectorType(value.type).shape[0], ir.IntegerType.get_signless(bits)) for bits in (16, 8)
+        )
         value = arith.trunci(words, _clamped(value, -(1 << 15), (1 << 15) - 1))
         value = llvm.SAddSat(value, emit.splat(rescale.output_zero_point, words)).result
         return _clamped(arith.trunci(bytes, _clamped(value, -128, 127)), *clamp)

@@ -274,7 +274,9 @@ def store_masked(value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
 def halves(value: ir.Value) -> list[ir.Value]:
     """The lower and the upper half of a vector."""
     lanes = range(ir.VectorType(value.type).shape[0])
-    return [vector.ShuffleOp(value, value, part).result for part in (lanes[: len(lanes) // 2], lanes[len(lanes) // 2 :])]
+    return [
+        vector.ShuffleOp(value, value, part).result for part in (lanes[: len(lanes) // 2], lanes[len(lanes) // 2 :])
+    ]
 
 
 def interleave(a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -288,9 +290,7 @@ def concatenate(*values: ir.Value) -> ir.Value:
     """Vectors of the same type, two, four or more, in one."""
     while len(values) > 1:
         lanes = range(2 * ir.VectorType(values[0].type).shape[0])
-        values = tuple(
-            vector.ShuffleOp(a, b, lanes).result for a, b in zip(values[::2], values[1::2], strict=True)
-        )
+        values = tuple(vector.ShuffleOp(a, b, lanes).result for a, b in zip(values[::2], values[1::2], strict=True))
     return values[0]
 
 

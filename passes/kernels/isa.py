@@ -399,7 +399,9 @@ class Isa:
         """What ``scale_pixels`` returned for four filters as i32x16: each lane has a pixel's four i8."""
         a, b, c, d = (self.narrow(value, rescale, clamp) for value in values)
         halves = emit.vector_type(a.type.shape[0] // 2, ir.IntegerType.get_signless(16))
-        pairs = [[vector.BitCastOp(halves, half).result for half in emit.interleave(*both)] for both in ((a, b), (c, d))]
+        pairs = [
+            [vector.BitCastOp(halves, half).result for half in emit.interleave(*both)] for both in ((a, b), (c, d))
+        ]
         whole = [half for both in zip(*pairs, strict=True) for half in emit.interleave(*both)]
         return vector.BitCastOp(values[0].type, emit.concatenate(*whole)).result
 

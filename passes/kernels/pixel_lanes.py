@@ -265,18 +265,20 @@ class _Products:
 
     def _quads(self, count: int, weights: ir.Value, at: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """``count`` quads of channels; returns the addresses of the next, and the sums."""
-        filters, vectors, results, pieces = self.filters, self.vectors, list(sums), self.planes.vectors
+        filters, vectors, pitch, results = self.filters, self.vectors, self.planes.quad_pitch, list(sums)
         type = emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8))
         for q in range(count):
-            rows = [emit.advance(at, (q * pieces + piece) * self.planes.pitch) for piece in range(pieces)]
+            rows = [emit.advance(at, q * pitch + piece * self.planes.pitch) for piece in range(self.planes.vectors)]
             pixels = [[emit.load_from(emit.advance(row, v * _VECTOR), type) for row in rows] for v in range(vectors)]
             chain = q % self._chains * filters * vectors
             for i in range(filters):
-                weight = self.isa.prepare_quad(emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32()))
+                weight = self.isa.prepare_quad(
+                    emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32())
+                )
                 for v in range(vectors):
                     place = chain + i * vectors + v
                     results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)
-        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * pieces * self.planes.pitch), *results]
+        return [emit.advance(weights, count * filters * QUAD), emit.advance(at, count * pitch), *results]
 
     def totals(self, sums: Sequence[ir.Value]) -> list[list[ir.Value]]:
         """Of each filter, those of its vectors."""

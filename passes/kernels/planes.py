@@ -63,14 +63,18 @@ class PlaneLayout:
 
     @property
     def pitch(self) -> int:
-        """From vector to vector of a quad, and from quad to quad: an odd number of vectors, so that they do not meet in
-        the cache's sets."""
+        """From vector to vector of a quad: an odd number of vectors, so that they do not meet in the cache's sets."""
         return (-(-self.plane_rows * self.geometry.ow // LANES) | 1) * _VECTOR
+
+    @property
+    def quad_pitch(self) -> int:
+        """From quad to quad."""
+        return self.vectors * self.pitch
 
     @property
     def plane(self) -> int:
         """From plane to plane."""
-        return self.quads * self.vectors * self.pitch
+        return self.quads * self.quad_pitch
 
     @cached_property
     def row_phases(self) -> list[int]:
@@ -127,7 +131,7 @@ class Planes:
         layout = self.layout
 
         def row(quad: Index, r: Index) -> None:
-            at = emit.add(plane, emit.add(emit.mul(quad, layout.vectors * layout.pitch), emit.mul(r, layout.geometry.ow * QUAD)))
+            at = emit.add(plane, emit.add(emit.mul(quad, layout.quad_pitch), emit.mul(r, layout.geometry.ow * QUAD)))
             for x in columns:
                 self._put(self._padding, emit.advance(self.data, at), x, LANES)
 
@@ -151,7 +155,7 @@ class Planes:
         layout, g = self.layout, self.layout.geometry
 
         def quad(i: Index) -> None:
-            start = emit.advance(self.data, emit.add(target, emit.mul(i, layout.vectors * layout.pitch)))
+            start = emit.advance(self.data, emit.add(target, emit.mul(i, layout.quad_pitch)))
             emit.loop(0, g.ow, lambda x: self._put(self._padding, start, x, LANES), step=LANES)
 
         emit.loop(0, g.kw * layout.quads, quad)
@@ -186,7 +190,7 @@ class Planes:
             def put(quad: Index, value: ir.Value) -> None:
                 values = self.isa.planes_of(value)
                 for kx, shift in shifts.items():
-                    plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.vectors * self.layout.pitch))
+                    plane = emit.add(kx * self.layout.plane, emit.mul(quad, self.layout.quad_pitch))
                     start = emit.advance(self.data, emit.add(target, plane))
                     self._put(values, start, emit.sub(column, shift), None if whole else valid)
 
@@ -206,7 +210,7 @@ class Planes:
 
         blocks = range(-(-columns // LANES))
         inside = [
-            b for b in blocks if all(0 <= b * LANES - s <= g.ow - LANES for s in shifts.values()) and b < columns // LANES
+            b for b in blocks[: columns // LANES] if all(0 <= b * LANES - s <= g.ow - LANES for s in shifts.values())
         ]
         at_ends = [b for b in blocks if b not in inside]
         if len(at_ends) > _UNROLLED:

@@ -20,8 +20,8 @@ TARGET = Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "hard", "dotp
 """Any processor with dot products, as far as IREE knows."""
 
 _EMULATOR, _PREFIX = "qemu-aarch64", "aarch64-linux-gnu-"
-_END = "dtmm_status_text"
-"""What the program calls after an inference."""
+_KERNEL, _OTHERS = "filterlet_", ("dtmm_copy", "dtmm_status_text")
+"""Beginnings of the names of what the program calls: convolutions, and what may follow one."""
 
 needs_emulator = pytest.mark.skipif(
     not (shutil.which(_EMULATOR) and shutil.which(f"{_PREFIX}gcc")), reason=f"needs {_EMULATOR} and {_PREFIX}gcc"
@@ -54,13 +54,12 @@ def run(program: Path, samples: list[Sample], *arguments: str) -> list[np.ndarra
 def instructions(program: Path, samples: list[Sample]) -> list[int]:
     """Those of each convolution."""
     symbols = subprocess.run([f"{_PREFIX}nm", program], capture_output=True, text=True, check=True).stdout
-    found = re.findall(rf"^(\w+) . (filterlet_\w+|{_END})$", symbols, re.MULTILINE)
+    found = re.findall(rf"^(\w+) . ({_KERNEL}\w+|{'|'.join(_OTHERS)})$", symbols, re.MULTILINE)
     marks = {int(address, 16): name for address, name in found}
     plugin = qemu._count_plugin()
     assert plugin is not None, "needs a C compiler"
     run(program, samples, *qemu._plugin_arguments(plugin, {name: at for at, name in marks.items()}, program.parent))
     lines = [line.split() for line in (program.parent / qemu._COUNTS).read_text().splitlines()]
-    counted = [(marks[int(address, 16)], int(count)) for address, count in lines]
-    first = next(i for i, (name, _) in enumerate(counted) if name != _END)
-    inference = counted[first : first + len(samples) + 1]
-    return [after - before for (_, before), (_, after) in pairwise(inference)]
+    counted = pairwise((marks[int(address, 16)], int(count)) for address, count in lines)
+    of_kernels = [after - before for (name, before), (_, after) in counted if name.startswith(_KERNEL)]
+    return of_kernels[: len(samples)]

@@ -27,9 +27,10 @@ def test_equals_reference(batch: str, tmp_path: Path) -> None:
 
 
 def test_dot_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixteen products of four pixels take an instruction; those of Armv8.0 have other ones."""
-    dots = r"\tsdot\tv\d+\.4s, v\d+\.16b, v\d+\.16b"
-    assert len(re.findall(dots, _kernel(tmp_path, monkeypatch, "dotprod"))) == 64 // 4 * 64 // 4
+    """Sixteen products take an instruction, even for a processor that is known by the name of an older one."""
+    kernel = _kernel(tmp_path, monkeypatch, "dotprod")
+    assert len(re.findall(r"\tsdot\tv\d+\.4s, v\d+\.16b, v\d+\.16b", kernel)) >= 64 // 16
+    assert not re.findall(r"\tsmull2?\tv\d+\.8h|\tbl\t", kernel)
 
 
 def test_portable_products_are_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
