@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Scaling, is_far
+from dtmm_mlir.passes.kernels.isa import Isa, Prepared, QuadOfWeights, Scaling, is_far
 from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
@@ -48,10 +48,10 @@ class Avx2(Isa):
     def planes_of(self, quads: ir.Value) -> list[ir.Value]:
         return [vector.BitCastOp(vector_of_quads(), pair).result for pair in _pairs(quads)]
 
-    def prepare_quad(self, weights: ir.Value) -> Prepared:
+    def prepare_quad(self, weights: ir.Value) -> QuadOfWeights:
         return _pairs(emit.broadcast(weights, emit.vector_type(LANES // 2, emit.i32())))
 
-    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: QuadOfWeights) -> ir.Value:
         halves = emit.halves(sums)
         for pairs, factor in zip(pixels, weights, strict=True):
             both = vector.BitCastOp(emit.vector_type(2 * LANES, ir.IntegerType.get_signless(16)), pairs).result

@@ -10,7 +10,7 @@ from iree.compiler.dialects import vector
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.avxvnni import AvxVnni
-from dtmm_mlir.passes.kernels.isa import Prepared
+from dtmm_mlir.passes.kernels.isa import QuadOfWeights
 from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
@@ -26,11 +26,11 @@ class Avx512Vnni(AvxVnni):
     def store_lanes(self, value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
         emit.store_masked(value, address, emit.constant_vector(mask))
 
-    def prepare_quad(self, weights: ir.Value) -> Prepared:
+    def prepare_quad(self, weights: ir.Value) -> QuadOfWeights:
         bytes = emit.vector_type(QUAD * LANES, ir.IntegerType.get_signless(8))
         return (vector.BitCastOp(bytes, emit.broadcast(weights, vector_of_quads())).result,)
 
-    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: QuadOfWeights) -> ir.Value:
         return emit.intrinsic(sums.type, "llvm.x86.avx512.vpdpbusd.512", sums, *pixels, *weights)
 
     def pack(self, type: ir.VectorType, a: ir.Value, b: ir.Value) -> ir.Value:

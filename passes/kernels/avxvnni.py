@@ -9,7 +9,7 @@ from iree.compiler.dialects import arith, vector
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.avx2 import Avx2
-from dtmm_mlir.passes.kernels.isa import Prepared
+from dtmm_mlir.passes.kernels.isa import QuadOfWeights
 
 
 class AvxVnni(Avx2):
@@ -22,11 +22,11 @@ class AvxVnni(Avx2):
     def planes_of(self, quads: ir.Value) -> list[ir.Value]:
         return [arith.xori(quads, emit.splat(-0x7F7F7F80, quads.type))]
 
-    def prepare_quad(self, weights: ir.Value) -> Prepared:
+    def prepare_quad(self, weights: ir.Value) -> QuadOfWeights:
         quads = emit.broadcast(weights, emit.vector_type(self.vector_bytes // 4, weights.type))
         return (vector.BitCastOp(emit.vector_type(self.vector_bytes, ir.IntegerType.get_signless(8)), quads).result,)
 
-    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: QuadOfWeights) -> ir.Value:
         name = "llvm.x86.avx512.vpdpbusd.256"  # with or without AVX512
         parts = zip(emit.halves(sums), emit.halves(*pixels), strict=True)
         return emit.concatenate(*(emit.intrinsic(total.type, name, total, bytes, *weights) for total, bytes in parts))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from iree.compiler import ir
@@ -10,11 +11,19 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, Requantization, is_far
+from dtmm_mlir.passes.kernels.isa import WORD, Isa, Prepared, Requantization, is_far
 from dtmm_mlir.passes.kernels.quads import QUAD
 
 _LANES = 4
 """Sums of a register."""
+
+
+@dataclass(frozen=True)
+class _Quad:
+    """A quad of weights in one lane of a vector, for all pixels."""
+
+    quads: ir.Value
+    lane: int
 
 
 class Dotprod(Isa):
@@ -34,9 +43,8 @@ class Dotprod(Isa):
     def mac(self, sums: ir.Value, a: Prepared, b: Prepared) -> ir.Value:
         if isinstance(ir.VectorType(sums.type).element_type, ir.F32Type):
             return super().mac(sums, a, b)
-        # The compiler knows some processors by a name that promises less than they have.
-        text = ".arch_extension dotprod\nsdot $0.4s, $2.16b, $3.16b"
-        return llvm.InlineAsmOp(sums.type, [sums, *a, *b], text, "=w,0,w,w").res
+        (left,), (right,) = a, b
+        return _dot(sums, left, right, "16b")
 
     def stored_shift(self, rescale: Rescale) -> np.ndarray:
         return 31 - rescale.shift.astype(np.int32) if is_far(rescale) else super().stored_shift(rescale)
@@ -75,13 +83,37 @@ class Dotprod(Isa):
     def planes_of(self, quads: ir.Value) -> list[ir.Value]:
         return [quads]
 
-    def prepare_quad(self, weights: ir.Value) -> Prepared:
-        return (_as_bytes(emit.broadcast(weights, _words())),)
+    def base_of_loads(self, address: ir.Value) -> ir.Value:
+        return emit.opaque(address)  # pairs of vectors are loaded within a KiB
 
-    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
+    def load_quads(self, address: ir.Value, count: int) -> Iterator[_Quad]:
+        if count < _LANES:
+            for at in range(0, WORD * count, WORD):
+                quad = emit.load_from(emit.advance(address, at), emit.i32())
+                yield _Quad(_as_bytes(emit.broadcast(quad, _words())), 0)
+            return
+        for number in range(count):
+            if number % _LANES == 0:
+                first = min(number, count - _LANES)
+                quads = _as_bytes(emit.load_from(emit.advance(address, WORD * first), _words()))
+            yield _Quad(quads, number - first)
+
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: _Quad) -> ir.Value:
         quads = vector.BitCastOp(sums.type, *pixels).result
         parts = zip(_registers(sums), _registers(quads), strict=True)
-        return emit.concatenate(*(self.mac(total, (_as_bytes(each),), weights) for total, each in parts))
+        element = f"4b[{weights.lane}]"
+        return emit.concatenate(*(_dot(total, _as_bytes(each), weights.quads, element) for total, each in parts))
+
+
+def _dot(sums: ir.Value, a: ir.Value, b: ir.Value, factor: str) -> ir.Value:
+    """``sums`` and what ``sdot`` adds to them.
+
+    Args:
+        factor: what of ``b``: ``16b``, or a quad, ``4b[0]``.
+    """
+    # The compiler knows some processors by a name that promises less than they have.
+    text = f".arch_extension dotprod\nsdot $0.4s, $2.16b, $3.{factor}"
+    return llvm.InlineAsmOp(sums.type, [sums, a, b], text, "=w,0,w,w").res
 
 
 def _words() -> ir.VectorType:

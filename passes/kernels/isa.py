@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from iree.compiler import ir
@@ -18,6 +18,12 @@ from dtmm_mlir.passes.kernels.products import Product, Vectors
 
 Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
+
+
+QuadOfWeights: TypeAlias = Any
+"""A quad of weights for all pixels, in the form that ``Isa.multiply_quads`` takes."""
+
+WORD = 4
 
 
 @dataclass(frozen=True)
@@ -363,16 +369,25 @@ class Isa:
         """i32x16, four i8 of each of 16 pixels, in the form that ``multiply_quads`` takes: ``quad_vectors`` i32x16."""
         raise NotImplementedError
 
-    def prepare_quad(self, weights: ir.Value) -> Prepared:
+    def base_of_loads(self, address: ir.Value) -> ir.Value:
+        """``address``, near which some vectors are loaded."""
+        return address
+
+    def load_quads(self, address: ir.Value, count: int) -> Iterator[QuadOfWeights]:
+        """The quads of weights at an address, each loaded when it is asked for."""
+        for number in range(count):
+            yield self.prepare_quad(emit.load_from(emit.advance(address, WORD * number), emit.i32()))
+
+    def prepare_quad(self, weights: ir.Value) -> QuadOfWeights:
         """i32, four i8 in it, in the form that ``multiply_quads`` takes."""
         raise NotImplementedError
 
-    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: Prepared) -> ir.Value:
+    def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: QuadOfWeights) -> ir.Value:
         """``sums + pixels . weights``, wrapping: i32x16 of 16 pixels, each plus the four products of a quad.
 
         Args:
             pixels: i8x64 each, what ``planes_of`` made.
-            weights: for all pixels, what ``prepare_quad`` made.
+            weights: for all pixels, of ``load_quads``.
         """
         raise NotImplementedError
 

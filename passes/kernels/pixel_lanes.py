@@ -267,14 +267,14 @@ class _Products:
         """``count`` quads of channels; returns the addresses of the next, and the sums."""
         filters, vectors, pitch, results = self.filters, self.vectors, self.planes.quad_pitch, list(sums)
         type = emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8))
+        stored = self.isa.load_quads(weights, count * filters)
         for q in range(count):
-            rows = [emit.advance(at, q * pitch + piece * self.planes.pitch) for piece in range(self.planes.vectors)]
+            places = [q * pitch + piece * self.planes.pitch for piece in range(self.planes.vectors)]
+            rows = [self.isa.base_of_loads(emit.advance(at, place)) for place in places]
             pixels = [[emit.load_from(emit.advance(row, v * _VECTOR), type) for row in rows] for v in range(vectors)]
             chain = q % self._chains * filters * vectors
             for i in range(filters):
-                weight = self.isa.prepare_quad(
-                    emit.load_from(emit.advance(weights, (q * filters + i) * QUAD), emit.i32())
-                )
+                weight = next(stored)
                 for v in range(vectors):
                     place = chain + i * vectors + v
                     results[place] = self.isa.multiply_quads(results[place], pixels[v], weight)

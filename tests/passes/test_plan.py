@@ -109,19 +109,19 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
     assert pruned < 0.97 * dense
 
 
-def lanes_plans(cases: list[Case]) -> list[tuple[Plan, float]]:
-    """What is chosen for hosts with AVX512-VNNI, and what it is estimated to take."""
-    isa, costs, module = isa_of("avx512vnni", 16), costs_of("avx512vnni"), module_of(cases)
+def host_plans(name: str, cases: list[Case]) -> list[tuple[Plan, float]]:
+    """What is chosen for hosts with an instruction set, and what it is estimated to take."""
+    isa, costs, module = isa_of(name, 16), costs_of(name), module_of(cases)
     views = [ConvView(op) for op in walk(module, CONV)]
     return [(plan := choose(view, isa, costs), estimate(view, plan, isa, costs)) for view in views]
 
 
 @pytest.mark.parametrize(("size", "channels", "filters"), [(16, 32, 32), (8, 64, 61), (4, 128, 128)])
-def test_few_pruned_filterlets_save_time_on_a_host(size: int, channels: int, filters: int) -> None:
+@pytest.mark.parametrize("isa", ["avx2", "avxvnni", "avx512vnni", "dotprod"])
+def test_few_pruned_filterlets_save_time_on_a_host(isa: str, size: int, channels: int, filters: int) -> None:
     shape = geometry(size, size, channels, filters)
-    (quarter, least), (most, pruned), (_, dense) = lanes_plans([Case(shape, kept) for kept in (0.25, 0.9, 1.0)])
+    (quarter, least), (most, pruned), (_, dense) = host_plans(isa, [Case(shape, kept) for kept in (0.25, 0.9, 1.0)])
     assert {quarter.kernel, most.kernel} == {"pixel_lanes"}
-    assert most.filters > 1
     assert 2 * least < pruned < 0.98 * dense
 
 
@@ -136,7 +136,7 @@ def test_few_pruned_filterlets_save_time_on_a_host(size: int, channels: int, fil
     ],
 )
 def test_rows_of_planes(shape: Geometry, rows: int) -> None:
-    ((plan, _),) = lanes_plans([Case(shape)])
+    ((plan, _),) = host_plans("avx512vnni", [Case(shape)])
     assert (plan.kernel, plan.rows) == ("pixel_lanes", rows)
 
 
