@@ -20,6 +20,10 @@ TARGET = Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "hard", "dotp
 """Any processor with dot products, as far as IREE knows."""
 
 _EMULATOR, _PREFIX = "qemu-aarch64", "aarch64-linux-gnu-"
+_LIBRARIES = "/usr/aarch64-linux-gnu"
+_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0"}
+"""There is no tracing of processes in QEMU."""
+
 _KERNEL, _OTHERS = "filterlet_", ("dtmm_copy", "dtmm_status_text")
 """Beginnings of the names of what the program calls: convolutions, and what may follow one."""
 
@@ -28,10 +32,14 @@ needs_emulator = pytest.mark.skipif(
 )
 
 
-def build(samples: list[Sample], folder: Path) -> Path:
-    """A program that computes all of them."""
-    write_model(folder, build_module(samples), TARGET)
-    return link(folder, folder / "model.c", [f"{_PREFIX}gcc", "-O1", "-static"])
+def build(samples: list[Sample], folder: Path, *, sanitized: bool = False) -> Path:
+    """A program that computes all of them.
+
+    Args:
+        sanitized: whether AddressSanitizer looks at what kernels load and store.
+    """
+    write_model(folder, build_module(samples), TARGET, ["--iree-llvmcpu-sanitize=address"] if sanitized else [])
+    return link(folder, folder / "model.c", [f"{_PREFIX}gcc", "-O1", "-fsanitize=address" if sanitized else "-static"])
 
 
 def run(program: Path, samples: list[Sample], *arguments: str) -> list[np.ndarray]:
@@ -41,10 +49,11 @@ def run(program: Path, samples: list[Sample], *arguments: str) -> list[np.ndarra
         arguments: of the emulator.
     """
     data = b"".join(np.ascontiguousarray(sample.x).tobytes() for sample in samples)
-    command = [_EMULATOR, *arguments, str(program)]
-    printed = subprocess.run(command, input=data, capture_output=True, check=True, cwd=program.parent).stdout
+    command = [_EMULATOR, "-L", _LIBRARIES, *arguments, str(program)]
+    child = subprocess.run(command, input=data, capture_output=True, cwd=program.parent, env=_ENVIRONMENT)
+    assert child.returncode == 0, child.stderr.decode(errors="replace")[:3000]
     ends = np.cumsum([sample.expected.nbytes for sample in samples])
-    parts = [printed[end - sample.expected.nbytes : end] for sample, end in zip(samples, ends, strict=True)]
+    parts = [child.stdout[end - sample.expected.nbytes : end] for sample, end in zip(samples, ends, strict=True)]
     return [
         np.frombuffer(part, sample.expected.dtype).reshape(sample.expected.shape)
         for sample, part in zip(samples, parts, strict=True)

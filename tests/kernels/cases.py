@@ -292,6 +292,8 @@ PIXEL_LANES = [
     Case(geometry(1, 16, 5, 1, 1), zero_point=-128, seed=25, plan=_lanes(8, 1, 1)),
     Case(geometry(6, 4, 5, 2), zero_point=127, seed=26, plan=_lanes(1, 2, 4)),
     Case(geometry(2, 2, 5, 2, pads=(4, 4, 4, 4)), seed=27, plan=_lanes(2, 2, 9)),
+    Case(geometry(2, 20, 8, 5, (1, 3), pads=(0, 0, 0, 30)), zero_point=5, seed=35, plan=_lanes(3, 2, 2)),
+    Case(geometry(3, 90, 5, 6, (2, 3), pads=(1, 0, 20, 20), dilations=(1, 20)), seed=36, plan=_lanes(3, 2, 2)),
 ]
 
 BATCHES: dict[str, list[Case]] = {
