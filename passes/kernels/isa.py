@@ -159,7 +159,7 @@ class Isa:
     quad_vectors = 1
     """Vectors that ``planes_of`` makes of one."""
     planes_offset = 0
-    """How much more than the inputs is what ``planes_of`` holds."""
+    """What ``planes_of`` adds to each input."""
     straight = 1000
     """Instructions, about, of straight-line code in ``balanced`` plans; few where that gains little over turns of a
     loop, or takes many bytes."""
@@ -374,7 +374,7 @@ class Isa:
         return address
 
     def load_quads(self, address: ir.Value, count: int) -> Iterator[QuadOfWeights]:
-        """The quads of weights at an address, each loaded when it is asked for."""
+        """So many quads of weights from an address on, each loaded when it is asked for."""
         for number in range(count):
             yield self.prepare_quad(emit.load_from(emit.advance(address, WORD * number), emit.i32()))
 

@@ -80,8 +80,8 @@ class PixelLanesKernel(ConvKernel):
 
     @property
     def parameters(self) -> np.ndarray:
-        """i32: [F] biases of sums over unsigned inputs, block after block; then [F, words] scales, where F is filled up
-        to whole quads."""
+        """i32: [F] biases of sums over what is in planes, block after block; then [F, words] scales, where F is filled
+        up to whole quads."""
         weights = self._dense.sum(axis=(1, 2), dtype=np.int64)
         biases = (self.conv.bias - self.isa.planes_offset * weights).astype(np.int32)
         in_blocks = [biases[filters].reshape(-1) for filters, _ in self._blocks]

@@ -4,8 +4,9 @@ A plane holds, for each output pixel of some rows, the input pixel that one colu
 pixels then follow each other without gaps, whatever strides, dilations and padding are, and a row of the kernel is a
 constant distance away: a vector of neighbouring output pixels is one load at every kernel position.
 
-Channels are kept in quads, four bytes per pixel: ``planes[row phase][kx][quad][row][x][4]``. Bytes are unsigned, 128
-more than the input. Channels that only fill up the last quad hold anything; their weights are zero.
+Channels are kept in quads, in one vector or two as the instruction set multiplies them (``Isa.planes_of``), with four
+bytes of each pixel: ``planes[row phase][kx][quad][vector][row][x][4]``. Channels that only fill up the last quad hold
+anything; their weights are zero.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class PlaneLayout:
     Attributes:
         geometry: the convolution, of one group.
         rows: output rows per refill.
-        vectors: that hold the quads of a vector of pixels, see ``Isa.quad_vectors``.
+        vectors: those of a quad, ``Isa.quad_vectors``.
     """
 
     geometry: Geometry
