@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,19 +107,27 @@ class Target:
         ]
 
 
-def _host_isa() -> str:
-    """The kernels that suit this machine's processor best."""
-    if (sys.platform, platform.machine()) == ("darwin", "arm64"):
-        return "dotprod"
-    cpuinfo = Path("/proc/cpuinfo")
-    features = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+def isa_with(features: Collection[str]) -> str:
+    """The kernels that suit a processor best.
+
+    Args:
+        features: what it has, as Linux calls it.
+    """
     needed = {
         "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
         "avxvnni": {"avx2", "avx_vnni"},
         "avx2": {"avx2"},
         "dotprod": {"asimddp"},
     }
-    return next((isa for isa, those in needed.items() if those <= features), "generic")
+    return next((isa for isa, those in needed.items() if those <= set(features)), "generic")
+
+
+def _features() -> Collection[str]:
+    """Those of this machine's processor."""
+    if (sys.platform, platform.machine()) == ("darwin", "arm64"):
+        return ["asimddp"]
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.read_text().split() if cpuinfo.exists() else []
 
 
 HOST = Target(
@@ -126,7 +135,7 @@ HOST = Target(
     triple=None,
     cpu="host",
     float_abi=None,
-    isa=_host_isa(),
+    isa=isa_with(_features()),
     vector_bytes=16,
     index_bits=64,
 )
