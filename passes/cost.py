@@ -30,8 +30,8 @@ from dtmm_mlir.passes.runs import cover
 
 _COSTS = Path(__file__).with_name("costs.json")
 
-_NEAR_BYTES = 32 << 10
-"""What a processor's nearest cache holds."""
+_NEAREST_CACHE = 32 << 10
+"""Bytes that a processor's nearest cache holds."""
 
 _STORED_BESIDE = 4
 """Vectors of sums of a ``pixel_lanes`` kernel's block whose stores take no time beside the next multiplications."""
@@ -70,7 +70,7 @@ def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     Those of microcontrollers and AArch64 were measured, see ``benchmarks/calibrate.py``. On x86-64, those of
     ``pixel_lanes`` kernels are ratios of times on an AMD EPYC of family 25, model 17, see
     ``benchmarks/calibrate_host.py``; that of a multiplication is in units of what the ``table`` kernel's estimates take
-    there, or for AVX512 on an Intel Xeon of family 6, model 207.
+    there, or for AVX512 on an Intel Xeon of family 6, model 207. Those for AVX-VNNI are of AVX512's form of it.
 
     Args:
         isa: one of the ``isa`` names of targets.
@@ -324,7 +324,7 @@ def _lanes_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     stored = sum(filters.shape[0] * max(0, filters.shape[1] * vectors - _STORED_BESIDE) for filters, _ in own)
     rows = len(layout.row_phases) * g.kw * layout.quads * layout.plane_rows
     loads = sum(quads * vectors * layout.vectors for _, quads in runs)
-    far = max(0.0, 1 - _NEAR_BYTES / layout.bytes_of(vectors * PIXELS))
+    far = max(0.0, 1 - _NEAREST_CACHE / layout.bytes_of(vectors * PIXELS))
     return dict.fromkeys((*_TABLE_ONLY, *_STATIONARY_ONLY, *_BUFFER_ONLY), 0) | {
         "call": 1,
         "lanes_block": blocks * sum(len(filters) for filters, _ in own),

@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import Isa, Prepared, QuadOfWeights, Scaling, is_far
+from dtmm_mlir.passes.kernels.isa import I16, Isa, Prepared, QuadOfWeights, Scaling, is_far
 from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
@@ -77,7 +77,7 @@ class Avx2(Isa):
                     arith.select(_is_negative(product), arith.addi(product, negative), other)
                     for product, other in zip(products, rounded, strict=True)
                 ]
-            even, odd = (_within_i16(arith.shrsi(each, _even(shift))) for each in rounded)
+            even, odd = (emit.clamp(arith.shrsi(each, _even(shift)), I16) for each in rounded)
             return _interleave(even, odd, upper=False)
         even, odd = rounded
         upper = _interleave(even, odd, upper=True)
@@ -157,9 +157,3 @@ def _interleave(even: ir.Value, odd: ir.Value, *, upper: bool) -> ir.Value:
     """The upper or lower halves of i64, in the lanes that they are the products of."""
     halves = [vector.BitCastOp(vector_of_quads(), each).result for each in (even, odd)]
     return vector.ShuffleOp(*halves, [lane & ~1 | upper | LANES * (lane % 2) for lane in range(LANES)]).result
-
-
-def _within_i16(value: ir.Value) -> ir.Value:
-    """An i64 vector saturated to what is far beyond i8."""
-    least, most = (emit.splat(bound, ir.VectorType(value.type)) for bound in (-(1 << 15), (1 << 15) - 1))
-    return arith.maxsi(arith.minsi(value, most), least)

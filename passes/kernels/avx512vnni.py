@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import vector
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.avxvnni import AvxVnni
 from dtmm_mlir.passes.kernels.isa import QuadOfWeights
-from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
 
 
 class Avx512Vnni(AvxVnni):
@@ -19,16 +17,14 @@ class Avx512Vnni(AvxVnni):
 
     pixel_sums = 16
     sums_in_turn = 8
+    quads = 16
 
     def load_first(self, address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:
         return emit.load_masked(address, emit.constant_vector(np.arange(type.shape[0]) < count), type)
 
-    def store_lanes(self, value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
-        emit.store_masked(value, address, emit.constant_vector(mask))
-
-    def prepare_quad(self, weights: ir.Value) -> QuadOfWeights:
-        bytes = emit.vector_type(QUAD * LANES, ir.IntegerType.get_signless(8))
-        return (vector.BitCastOp(bytes, emit.broadcast(weights, vector_of_quads())).result,)
+    def store_lanes(self, value: ir.Value, address: ir.Value, lanes: range) -> None:
+        places = np.arange(ir.VectorType(value.type).shape[0])
+        emit.store_masked(value, address, emit.constant_vector(np.isin(places, lanes)))
 
     def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: QuadOfWeights) -> ir.Value:
         return emit.intrinsic(sums.type, "llvm.x86.avx512.vpdpbusd.512", sums, *pixels, *weights)

@@ -355,10 +355,7 @@ class WindowKernel(ConvKernel):
         sums = arith.addi(sums, bias)
         if self.rescale:
             return self.isa.requantize(sums, scale, self.rescale, self.clamp or (-128, 127))
-        if self.clamp:
-            sums = arith.maxsi(sums, emit.splat(self.clamp[0], type))
-            sums = arith.minsi(sums, emit.splat(self.clamp[1], type))
-        return sums
+        return emit.clamp(sums, self.clamp) if self.clamp else sums
 
 
 def _clamp(conv: PackedConvView) -> Clamp | None:

@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith, llvm, vector
 
 from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import WORD, Isa, Prepared, Requantization, is_far
+from dtmm_mlir.passes.kernels.isa import I16, WORD, Isa, Prepared, Requantization, is_far
 from dtmm_mlir.passes.kernels.quads import QUAD
 
 _LANES = 4
@@ -71,9 +71,9 @@ class Dotprod(Isa):
         words, bytes = (
             emit.vector_type(ir.VectorType(value.type).shape[0], ir.IntegerType.get_signless(bits)) for bits in (16, 8)
         )
-        value = arith.trunci(words, _clamped(value, -(1 << 15), (1 << 15) - 1))
+        value = arith.trunci(words, emit.clamp(value, I16))
         value = llvm.SAddSat(value, emit.splat(rescale.output_zero_point, words)).result
-        return _clamped(arith.trunci(bytes, _clamped(value, -128, 127)), *clamp)
+        return emit.clamp(arith.trunci(bytes, emit.clamp(value, (-128, 127))), clamp)
 
     # The ``pixel_lanes`` kernel. Vectors of 16 pixels take four registers.
 
@@ -130,7 +130,3 @@ def _registers(value: ir.Value) -> list[ir.Value]:
     lanes = max(_LANES, 1 << (type.shape[0] - 1).bit_length())
     order = [lane if lane < type.shape[0] else -1 for lane in range(lanes)]
     return [vector.ShuffleOp(value, value, order[at : at + _LANES]).result for at in range(0, lanes, _LANES)]
-
-
-def _clamped(value: ir.Value, least: int, most: int) -> ir.Value:
-    return arith.minsi(arith.maxsi(value, emit.splat(least, value.type)), emit.splat(most, value.type))

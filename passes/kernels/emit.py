@@ -233,32 +233,27 @@ def constant_vector(values: np.ndarray) -> ir.Value:
 def load_first_from(address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:
     """The first ``count`` elements at an address, and zeros; no others are read."""
     lanes, element, result = type.shape[0], type.element_type, splat(0, type)
-    for first, part in _powers_of_two(np.arange(lanes) < count):
-        values = load_from(advance(address, first, element), vector_type(part, element))
-        widened = vector.ShuffleOp(values, values, [*range(part), *[-1] * (lanes - part)]).result
-        order = [lanes + lane - first if first <= lane < first + part else lane for lane in range(lanes)]
+    for part in _powers_of_two(range(count)):
+        values = load_from(advance(address, part.start, element), vector_type(len(part), element))
+        widened = vector.ShuffleOp(values, values, [*range(len(part)), *[-1] * (lanes - len(part))]).result
+        order = [lanes + lane - part.start if lane in part else lane for lane in range(lanes)]
         result = vector.ShuffleOp(result, widened, order).result
     return result
 
 
-def store_lanes_to(value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
-    """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
+def store_lanes_to(value: ir.Value, address: ir.Value, lanes: range) -> None:
+    """Stores some neighbouring elements of a vector, each at its place from ``address`` on."""
     element = ir.VectorType(value.type).element_type
-    for first, count in _powers_of_two(mask):
-        lanes = list(range(first, first + count))
-        part = vector.ShuffleOp(value, value, lanes).result
-        store_to(part, advance(address, first, element))
+    for part in _powers_of_two(lanes):
+        store_to(vector.ShuffleOp(value, value, part).result, advance(address, part.start, element))
 
 
-def _powers_of_two(mask: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Where ``mask`` holds, as runs of so many lanes: the first one, and how many."""
-    first = 0
-    while first < len(mask):
-        run = int(np.argmin(np.append(mask[first:], False)))
-        count = 1 << run.bit_length() - 1 if run else 0
-        if run:
-            yield first, count
-        first += count or 1
+def _powers_of_two(lanes: range) -> Iterator[range]:
+    """``lanes`` in parts, the longest first."""
+    while lanes:
+        count = 1 << len(lanes).bit_length() - 1
+        yield lanes[:count]
+        lanes = lanes[count:]
 
 
 def load_masked(address: ir.Value, mask: ir.Value, type: ir.VectorType) -> ir.Value:
@@ -269,6 +264,12 @@ def load_masked(address: ir.Value, mask: ir.Value, type: ir.VectorType) -> ir.Va
 def store_masked(value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
     """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
     llvm.MaskedStoreOp(value, address, mask, alignment=1)
+
+
+def clamp(value: ir.Value, bounds: tuple[int, int]) -> ir.Value:
+    """Signed integers, a scalar or a vector, within ``(least, most)``."""
+    least, most = bounds
+    return arith.minsi(arith.maxsi(value, splat(least, value.type)), splat(most, value.type))
 
 
 def halves(value: ir.Value) -> list[ir.Value]:

@@ -19,11 +19,14 @@ from dtmm_mlir.passes.kernels.products import Product, Vectors
 Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
 
-
 QuadOfWeights: TypeAlias = Any
 """A quad of weights for all pixels, in the form that ``Isa.multiply_quads`` takes."""
 
 WORD = 4
+"""Bytes of a parameter, of a sum, and of a quad."""
+
+I16: Clamp = (-(1 << 15), (1 << 15) - 1)
+"""Bounds of i16, far beyond those of i8."""
 
 
 @dataclass(frozen=True)
@@ -361,9 +364,9 @@ class Isa:
         """The first ``count`` elements at an address, and zeros; no others are read."""
         return emit.load_first_from(address, count, type)
 
-    def store_lanes(self, value: ir.Value, address: ir.Value, mask: np.ndarray) -> None:
-        """Stores the elements of a vector for which ``mask`` holds, each at its place from ``address`` on."""
-        emit.store_lanes_to(value, address, mask)
+    def store_lanes(self, value: ir.Value, address: ir.Value, lanes: range) -> None:
+        """Stores some neighbouring elements of a vector, each at its place from ``address`` on."""
+        emit.store_lanes_to(value, address, lanes)
 
     def planes_of(self, quads: ir.Value) -> list[ir.Value]:
         """i32x16, four i8 of each of 16 pixels, in the form that ``multiply_quads`` takes: ``quad_vectors`` i32x16."""
@@ -400,10 +403,7 @@ class Isa:
         """
         by = Requantization(*self.load_pair(scale), scaling.bounded, scaling.rectified)
         value = self.scale(sums, by, scaling.rescale)
-        if value.type == sums.type:
-            return value
-        least, most = (emit.splat(bound, value.type) for bound in (-(1 << 15), (1 << 15) - 1))
-        return arith.trunci(sums.type, arith.maxsi(arith.minsi(value, most), least))
+        return value if value.type == sums.type else arith.trunci(sums.type, emit.clamp(value, I16))
 
     def pixel_scales(self, scaling: Scaling) -> np.ndarray:
         """[F, words] i32: what ``scale_pixels`` wants of each filter."""
@@ -483,7 +483,7 @@ class Isa:
         """What ``scale`` returned as i8, offset by the zero point and clamped."""
         type = ir.VectorType(value.type)
         value = arith.addi(value, emit.splat(rescale.output_zero_point, type))
-        value = arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
+        value = emit.clamp(value, clamp)
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
 
     @property
@@ -499,8 +499,7 @@ class Isa:
             wide = value if value.type == type else arith.extsi(type, value)
             sums = arith.addi(sums, arith.muli(wide, emit.splat(multiplier, type)))
         value = arith.shrsi(sums, emit.splat(affine.shift, type))
-        low, high = clamp or (-128, 127)
-        value = arith.minsi(arith.maxsi(value, emit.splat(low, type)), emit.splat(high, type))
+        value = emit.clamp(value, clamp or (-128, 127))
         return arith.trunci(emit.vector_type(type.shape[0], ir.IntegerType.get_signless(8)), value)
 
     @property

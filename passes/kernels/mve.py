@@ -253,7 +253,7 @@ class Mve(Isa):
             name = "llvm.arm.mve.vqmovn.v16i8.v8i16"
             low = vector.BitCastOp(bytes, value).result  # what the other bytes hold does not matter
             return vector.BitCastOp(type, emit.intrinsic(bytes, name, low, value, zero, zero, zero)).result
-        return arith.minsi(arith.maxsi(value, emit.splat(clamp[0], type)), emit.splat(clamp[1], type))
+        return emit.clamp(value, clamp)
 
     def narrow(self, value: ir.Value, rescale: Rescale, clamp: Clamp) -> ir.Value:
         narrow = super().narrow

@@ -214,10 +214,7 @@ class PixelLanesKernel(ConvKernel):
         return self.isa.scale_pixels(self._sums_of(filter, sums), odd, scale, self._scaling)
 
     def _clamped(self, sums: ir.Value) -> ir.Value:
-        if self.clamp:
-            sums = arith.maxsi(sums, emit.splat(self.clamp[0], sums.type))
-            sums = arith.minsi(sums, emit.splat(self.clamp[1], sums.type))
-        return sums
+        return emit.clamp(sums, self.clamp) if self.clamp else sums
 
     def _sums_of(self, filter: Index, sums: ir.Value) -> ir.Value:
         return emit.load_from(emit.advance(sums, emit.mul(filter, self.vectors * _VECTOR)), quads.vector_of_quads())

@@ -11,9 +11,9 @@ anything; their weights are zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from iree.compiler import ir
@@ -223,23 +223,25 @@ class Planes:
             emit.loop(inside[0], inside[-1] + 1, lambda b: block(b, whole=True))
 
     def _put(self, values: Sequence[ir.Value], row: ir.Value, x: Index, valid: int | None) -> None:
-        """Stores the first ``valid`` pixels as those from ``x`` on of a row, as far as they lie in it; or all, which
-        do."""
-        addresses = [
-            emit.advance(row, emit.add(emit.mul(x, QUAD), number * self.layout.pitch)) for number in range(len(values))
-        ]
-        lanes, width = np.arange(LANES, dtype=np.int32), self.layout.geometry.ow
+        """Stores the first ``valid`` pixels as those from ``x`` on of a row, as far as they lie in it.
+
+        Args:
+            values: what ``Isa.planes_of`` made of a quad.
+            valid: ``None`` for all, where they are known to lie in the row.
+        """
+        store = self._storing(x, valid)
+        for number, value in enumerate(values):
+            store(value, emit.advance(row, emit.add(emit.mul(x, QUAD), number * self.layout.pitch)))
+
+    def _storing(self, x: Index, valid: int | None) -> Callable[[ir.Value, ir.Value], None]:
+        """What stores a vector at an address, as ``_put`` says."""
+        width = self.layout.geometry.ow
         if valid is None:
-            for value, address in zip(values, addresses, strict=True):
-                emit.store_to(value, address)
-        elif isinstance(x, int):
-            inside = (x + lanes >= 0) & (x + lanes < width) & (lanes < valid)
-            for value, address in zip(values, addresses, strict=True):
-                self.isa.store_lanes(value, address, inside)
-        else:
-            type = quads.vector_of_quads()
-            counted = emit.constant_vector(np.where(lanes < valid, lanes, -(1 << 30)).astype(np.int32))
-            places = arith.addi(emit.broadcast(arith.index_cast(emit.i32(), x), type), counted)
-            mask = arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, type))
-            for value, address in zip(values, addresses, strict=True):
-                emit.store_masked(value, address, mask)
+            return emit.store_to
+        if isinstance(x, int):
+            first = max(-x, 0)
+            return partial(self.isa.store_lanes, lanes=range(first, max(min(valid, width - x), first)))
+        lanes, type = np.arange(LANES, dtype=np.int32), quads.vector_of_quads()
+        counted = emit.constant_vector(np.where(lanes < valid, lanes, -(1 << 30)).astype(np.int32))
+        places = arith.addi(emit.broadcast(arith.index_cast(emit.i32(), x), type), counted)
+        return partial(emit.store_masked, mask=arith.cmpi(arith.CmpIPredicate.ult, places, emit.splat(width, type)))

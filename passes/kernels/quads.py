@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import vector
 
@@ -79,7 +78,7 @@ def store(isa: Isa, values: Sequence[ir.Value], target: ir.Value, stride: int, b
         part = vector.BitCastOp(type, part).result
         for p in range(QUAD):
             row = vector.ShuffleOp(part, part, list(range(CHANNELS * p, CHANNELS * (p + 1)))).result
-            isa.store_lanes(row, emit.advance(target, (QUAD * p + i) * stride), np.arange(CHANNELS) < bytes)
+            isa.store_lanes(row, emit.advance(target, (QUAD * p + i) * stride), range(bytes))
 
 
 def transpose(values: Sequence[ir.Value]) -> list[ir.Value]:

@@ -679,6 +679,9 @@ _PARTS = [
 ]
 """Of two filters together, and of each."""
 
+OF_HOSTS = BATCHES | {"pixel-lanes": PIXEL_LANES}
+"""What hosts compute that have the ``pixel_lanes`` kernel."""
+
 OF_TARGET: dict[str, list[Case]] = {
     "cortex-m55": _INPUT_STATIONARY,
     "cortex-m0plus": _THUMB1 + _PARTS,

@@ -28,7 +28,7 @@ MCUS = [target for target in TARGETS.values() if target.board is not None]
 X86 = Target("x86", "x86_64-unknown-linux-gnu", "x86-64", "hard", "generic", 16, 64)
 CPUS = {"generic": "x86-64", "avx2": "x86-64-v3", "avxvnni": "alderlake", "avx512vnni": "cascadelake"}
 """By instruction set."""
-ISAS = [isa for isa in CPUS if isa in ("generic", HOST.isa) or (isa == "avx2" and HOST.isa != "generic")]
+ISAS = [isa for isa in CPUS if isa in ("generic", HOST.isa) or (isa == "avx2" and HOST.isa.startswith("avx"))]
 """Those that this machine has."""
 MISUSE = {
     "small": "the arena is too small",
