@@ -57,11 +57,11 @@ _ALMOST_ALL = 0.75
 _MOST_PIXELS = 8
 """Pixels of a row that are computed together; in the ``pixel_lanes`` kernel vectors of them."""
 
-_PLANE_BYTES, _NEAR_BYTES = 1 << 20, 48 << 10
+_PLANE_BYTES, _NEAR_BYTES = 1 << 20, 24 << 10
 """The planes of the ``pixel_lanes`` kernel take no more than the first, and where they can be of fewer rows no more
 than the second: a processor's caches near to it."""
 
-_FEW_AGAIN = 4
+_FEW_AGAIN = 2
 """Output rows per refill of planes for each row that is copied again then."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "size": 90}
@@ -319,7 +319,7 @@ def _plane_rows(g: Geometry, least: int, vectors: int) -> int:
         for bytes in (_NEAR_BYTES, _PLANE_BYTES)
     )
     wanted = max(least, min(max(near, _FEW_AGAIN * again), most))
-    return min(range(max(least, wanted // 2), wanted + 1), key=lambda rows: (-(-g.oh // rows) * rows, -rows))
+    return min(range(max(least, 3 * wanted // 4), wanted + 1), key=lambda rows: (-(-g.oh // rows) * rows, -rows))
 
 
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:

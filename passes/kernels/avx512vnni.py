@@ -16,7 +16,7 @@ class Avx512Vnni(AvxVnni):
     """512-bit vectors: 64 products of bytes, added up in fours, per instruction."""
 
     pixel_sums = 16
-    sums_in_turn = 8
+    sums_in_turn = 16
     quads = 16
 
     def load_first(self, address: ir.Value, count: int, type: ir.VectorType) -> ir.Value:

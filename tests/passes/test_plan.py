@@ -122,17 +122,17 @@ def test_few_pruned_filterlets_save_time_on_a_host(isa: str, size: int, channels
     shape = geometry(size, size, channels, filters)
     (quarter, least), (most, pruned), (_, dense) = host_plans(isa, [Case(shape, kept) for kept in (0.25, 0.9, 1.0)])
     assert {quarter.kernel, most.kernel} == {"pixel_lanes"}
-    assert 2 * least < pruned < 0.98 * dense
+    assert 1.9 * least < pruned < 0.98 * dense
 
 
 @pytest.mark.parametrize(
     ("shape", "rows"),
     [
-        (geometry(32, 32, 31, 8), 8),
+        (geometry(32, 32, 31, 8), 4),
         (geometry(8, 8, 91, 8), 8),  # all of them lie near
-        (geometry(24, 24, 159, 8), 8),  # not near, but a row or two more would be copied for each
-        (geometry(56, 56, 64, 8, 1), 8),
-        (geometry(61, 61, 30, 8), 7),  # of which two are computed twice
+        (geometry(24, 24, 159, 8), 4),  # not near, but a row or two more would be copied for each
+        (geometry(56, 56, 64, 8, 1), 4),
+        (geometry(61, 61, 30, 8), 3),  # of which two are computed twice
     ],
 )
 def test_rows_of_planes(shape: Geometry, rows: int) -> None:
