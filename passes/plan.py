@@ -61,8 +61,11 @@ _PLANE_BYTES, _NEAR_BYTES = 1 << 20, 24 << 10
 """The planes of the ``pixel_lanes`` kernel take no more than the first, and where they can be of fewer rows no more
 than the second: a processor's caches near to it."""
 
-_FEW_AGAIN = 2
-"""Output rows per refill of planes for each row that is copied again then."""
+_FEWEST_ROWS, _FEW_AGAIN = 4, 2
+"""Output rows per refill of planes where fewer would lie near: as many, and for each row that is copied again then."""
+
+_COPIED_ROWS = 4
+"""Rows of planes that take as long as one of results, about."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "size": 90}
 """Instructions, about, of straight-line code; in ``balanced`` ``Isa.straight``."""
@@ -311,15 +314,19 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
 
 
 def _plane_rows(g: Geometry, least: int, vectors: int) -> int:
-    """Output rows per refill of planes: those of which the fewest are computed twice, as many as lie near, or as make
-    rows that are copied again few."""
+    """Output rows per refill of planes: those that take the least time, with what is computed or copied twice, up to as
+    many as lie near, or as make rows that are copied again few."""
     again = PlaneLayout(g, 1).plane_rows - 1
     near, most = (
         max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows, vectors).size <= bytes), default=1)
         for bytes in (_NEAR_BYTES, _PLANE_BYTES)
     )
-    wanted = max(least, min(max(near, _FEW_AGAIN * again), most))
-    return min(range(max(least, 3 * wanted // 4), wanted + 1), key=lambda rows: (-(-g.oh // rows) * rows, -rows))
+    wanted = max(least, min(max(near, _FEWEST_ROWS, _FEW_AGAIN * again), most))
+
+    def time(rows: int) -> int:
+        return -(-g.oh // rows) * (_COPIED_ROWS * rows + PlaneLayout(g, rows).plane_rows)
+
+    return min(range(least, wanted + 1), key=lambda rows: (time(rows), -rows))
 
 
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:

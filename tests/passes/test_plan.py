@@ -132,7 +132,8 @@ def test_few_pruned_filterlets_save_time_on_a_host(isa: str, size: int, channels
         (geometry(8, 8, 91, 8), 8),  # all of them lie near
         (geometry(24, 24, 159, 8), 4),  # not near, but a row or two more would be copied for each
         (geometry(56, 56, 64, 8, 1), 4),
-        (geometry(61, 61, 30, 8), 3),  # of which two are computed twice
+        (geometry(16, 16, 52, 8), 4),  # seven would lie near, but five be computed twice
+        (geometry(61, 61, 30, 8), 4),  # of which three are computed twice
     ],
 )
 def test_rows_of_planes(shape: Geometry, rows: int) -> None:
