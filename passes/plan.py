@@ -62,10 +62,8 @@ _PLANE_BYTES, _NEAR_BYTES = 1 << 20, 24 << 10
 than the second: a processor's caches near to it."""
 
 _FEWEST_ROWS, _FEW_AGAIN = 4, 2
-"""Output rows per refill of planes where fewer would lie near: as many, and for each row that is copied again then."""
-
-_COPIED_ROWS = 4
-"""Rows of planes that take as long as one of results, about."""
+"""Output rows per refill of planes where fewer lie near: at least the first, and the second for each row that is copied
+again then."""
 
 _STRAIGHT: Mapping[str, int] = {"speed": 2000, "size": 90}
 """Instructions, about, of straight-line code; in ``balanced`` ``Isa.straight``."""
@@ -279,7 +277,7 @@ def _as_it_is(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize:
                 masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):
                     plans.append(masked)
-    others = (_parts(conv, plans, isa), _input_stationary(conv, isa, optimize), _pixel_lanes(conv, isa))
+    others = (_parts(conv, plans, isa), _input_stationary(conv, isa, optimize), _pixel_lanes(conv, isa, costs))
     return plans + [plan for each in others for plan in each]
 
 
@@ -298,7 +296,7 @@ def _parts(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
             yield replace(plan, kernel="mixed")
 
 
-def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
+def _pixel_lanes(conv: Convolution, isa: Isa, costs: Mapping[str, float]) -> Iterator[Plan]:
     """The plans of that kernel whose sums stay in registers."""
     g = conv.geometry
     if not isa.pixel_sums or conv.element_type != "i8" or g.groups > 1:
@@ -306,27 +304,25 @@ def _pixel_lanes(conv: Convolution, isa: Isa) -> Iterator[Plan]:
     least = -(-PIXELS // g.ow)
     if least > g.oh or PlaneLayout(g, least, isa.quad_vectors).size > _PLANE_BYTES:
         return
-    rows = _plane_rows(g, least, isa.quad_vectors)
+    rows = _plane_rows(conv, least, isa, costs)
     vectors = rows * g.ow // PIXELS
     for pixels, filters in product(range(1, min(_MOST_PIXELS, vectors) + 1), range(1, min(8, g.f) + 1)):
         if pixels * filters <= isa.pixel_sums:
             yield Plan("pixel_lanes", pixels, filters, 1, rows)
 
 
-def _plane_rows(g: Geometry, least: int, vectors: int) -> int:
-    """Output rows per refill of planes: those that take the least time, with what is computed or copied twice, up to as
-    many as lie near, or as make rows that are copied again few."""
+def _plane_rows(conv: Convolution, least: int, isa: Isa, costs: Mapping[str, float]) -> int:
+    """Output rows per refill of planes: those of the lowest estimate, which counts what is computed or copied twice, up
+    to as many as lie near, or as make rows that are copied again few."""
+    g = conv.geometry
     again = PlaneLayout(g, 1).plane_rows - 1
     near, most = (
-        max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows, vectors).size <= bytes), default=1)
+        max((rows for rows in range(1, g.oh + 1) if PlaneLayout(g, rows, isa.quad_vectors).size <= bytes), default=1)
         for bytes in (_NEAR_BYTES, _PLANE_BYTES)
     )
     wanted = max(least, min(max(near, _FEWEST_ROWS, _FEW_AGAIN * again), most))
-
-    def time(rows: int) -> int:
-        return -(-g.oh // rows) * (_COPIED_ROWS * rows + PlaneLayout(g, rows).plane_rows)
-
-    return min(range(least, wanted + 1), key=lambda rows: (time(rows), -rows))
+    plans = [Plan("pixel_lanes", 1, 1, 1, rows) for rows in range(wanted, least - 1, -1)]
+    return min(plans, key=lambda plan: estimate(conv, plan, isa, costs)).rows
 
 
 def _serves(conv: Convolution, plan: Plan, isa: Isa) -> bool:
