@@ -115,8 +115,8 @@ def isa_with(features: Collection[str]) -> str:
     """
     needed = {
         "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
-        "avxvnni": {"avx2", "avx_vnni"},
-        "avx2": {"avx2"},
+        "avxvnni": {"avx2", "fma", "avx_vnni"},
+        "avx2": {"avx2", "fma"},
         "dotprod": {"asimddp"},
     }
     return next((isa for isa, those in needed.items() if those <= set(features)), "generic")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import arith, llvm, vector
+from iree.compiler.dialects import arith, vector
 
-from dtmm_mlir.dialect.ops import Clamp, Rescale
 from dtmm_mlir.passes.kernels import emit
-from dtmm_mlir.passes.kernels.isa import I16, Isa, Prepared, QuadOfWeights, Scaling, is_far
-from dtmm_mlir.passes.kernels.quads import LANES, QUAD, vector_of_quads
+from dtmm_mlir.passes.kernels.isa import I16, WORD, Isa, Prepared, QuadOfWeights, is_far
+from dtmm_mlir.passes.kernels.quads import LANES, vector_of_quads
+from dtmm_mlir.passes.kernels.scaling import Scaling
+
+_FLOATS = 6
+"""Where ``Scaling.floats`` begin in ``pixel_scales``."""
 
 
 class Avx2(Isa):
@@ -60,33 +64,50 @@ class Avx2(Isa):
             ]
         return emit.concatenate(*halves)
 
-    def scale_pixels(self, sums: ir.Value, odd: ir.Value, scale: ir.Value, scaling: Scaling) -> ir.Value:
-        """The products of even and of odd lanes are in vectors of their own, ``(product + rounding) >> shift``."""
-        way = _way(scaling)
-        wide = emit.vector_type(LANES // 2, emit.i64())
-        rounding, multiplier, shift, negative = (
-            emit.broadcast(emit.load_from(emit.advance(scale, at), type.element_type, 4), type)
-            for at, type in ((0, wide), (8, vector_of_quads()), (12, vector_of_quads()), (16, wide))
+    def finish_pixels(self, sums: Sequence[ir.Value], scale: ir.Value, scaling: Scaling) -> list[ir.Value]:
+        """In floats where that is exact, or else in integers."""
+        factor = emit.load_from(emit.advance(scale, _FLOATS * WORD), ir.F32Type.get(), WORD)
+
+        def in_floats() -> list[ir.Value]:
+            return [
+                self.narrow(each, replace(scaling.rescale, output_zero_point=0), scaling.clamp)
+                for each in self._scaled_in_floats(sums, factor, scale, scaling)
+            ]
+
+        def in_integers() -> list[ir.Value]:
+            return [self.narrow(each, scaling.rescale, scaling.clamp) for each in _scaled(sums, scale, scaling)]
+
+        if scaling.floats[:, 0].all():
+            return in_floats()
+        exact = arith.cmpf(arith.CmpFPredicate.OGT, factor, emit.splat(0.0, factor.type))
+        results = [emit.vector_type(LANES, ir.IntegerType.get_signless(8))] * len(sums)
+        return emit.either(exact, results, in_floats, in_integers)
+
+    def _scaled_in_floats(
+        self, sums: Sequence[ir.Value], factor: ir.Value, scale: ir.Value, scaling: Scaling
+    ) -> list[ir.Value]:
+        """Scaled by ``scaling.floats``, with the zero point."""
+        type = emit.vector_type(LANES, factor.type)
+        offset, negative = (
+            emit.broadcast(emit.load_from(emit.advance(scale, at * WORD), factor.type, WORD), type)
+            for at in (_FLOATS + 1, _FLOATS + 2)
         )
-        factors = [arith.addi(each, each) for each in (sums, odd)] if way == "signed" else [sums, odd]
-        products = [arith.muli(_even(each), _even(multiplier)) for each in factors]
-        rounded = [arith.addi(product, rounding) for product in products]
-        if way == "any":
-            if scaling.needs_sign:
-                rounded = [
-                    arith.select(_is_negative(product), arith.addi(product, negative), other)
-                    for product, other in zip(products, rounded, strict=True)
-                ]
-            even, odd = (emit.clamp(arith.shrsi(each, _even(shift)), I16) for each in rounded)
-            return _interleave(even, odd, upper=False)
-        even, odd = rounded
-        upper = _interleave(even, odd, upper=True)
-        if way == "signed":
-            upper = arith.addi(upper, arith.shrsi(sums, emit.splat(31, sums.type)))
-        return arith.shrsi(upper, shift)
+        factor = emit.broadcast(factor, type)
+        results = []
+        for each in sums:
+            added = arith.select(_is_negative(each), negative, offset) if scaling.needs_sign else offset
+            value = emit.intrinsic(type, "llvm.fma.v16f32", arith.sitofp(type, each), factor, added)
+            results.append(self.nearest_integers(value))
+        return results
+
+    def nearest_integers(self, value: ir.Value) -> ir.Value:
+        """f32x16 rounded to i32x16, ties to even."""
+        half = emit.vector_type(LANES // 2, emit.i32())
+        return emit.concatenate(*(emit.intrinsic(half, "llvm.x86.avx.cvt.ps2dq.256", h) for h in emit.halves(value)))
 
     def pixel_scales(self, scaling: Scaling) -> np.ndarray:
-        """[F, 6] i32: rounding as i64, multiplier, shift, and the rounding of negative products as i64.
+        """[F, 9] i32: rounding as i64, multiplier, shift, the rounding of negative products as i64, and those of
+        ``Scaling.floats``.
 
         Where all that counts is in the upper halves of products, the shift is that of the upper half. With roundings of
         both signs products are doubled there: a negative one then rounds as if its upper half was one less.
@@ -99,31 +120,7 @@ class Avx2(Isa):
         above = {"any": 0, "upper": 32, "signed": 31}[way]
         roundings = np.stack([factor * (half + extra), half - extra], axis=1).view(np.int32)
         others = np.stack([rescale.multiplier, shift - above], axis=1).astype(np.int32)
-        return np.concatenate([roundings[:, :2], others, roundings[:, 2:]], axis=1)
-
-    def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
-        i8, i16 = (ir.IntegerType.get_signless(bits) for bits in (8, 16))
-        words, bytes = emit.vector_type(2 * LANES, i16), emit.vector_type(QUAD * LANES, i8)
-        halves = [self.pack(words, *pair) for pair in (values[:2], values[2:])]
-        if rescale.output_zero_point:
-            zero_point = emit.splat(rescale.output_zero_point, words)
-            halves = [llvm.SAddSat(half, zero_point).result for half in halves]
-        result = self.pack(bytes, *halves)
-        if clamp[0] > -128:
-            result = arith.maxsi(result, emit.splat(clamp[0], bytes))
-        if clamp[1] < 127:
-            result = arith.minsi(result, emit.splat(clamp[1], bytes))
-        # within each four pixels: from filter after filter to pixel after pixel
-        order = [row + QUAD * f + p for row in range(0, QUAD * LANES, LANES) for p in range(QUAD) for f in range(QUAD)]
-        return vector.BitCastOp(vector_of_quads(), vector.ShuffleOp(result, result, order).result).result
-
-    def pack(self, type: ir.VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
-        """i32 or i16 saturated to those of ``type``, of half as many bits: in turn 128 bits of either vector."""
-        half = emit.vector_type(type.shape[0] // 2, type.element_type)
-        name = "llvm.x86.avx2.packssdw" if type.element_type.width == 16 else "llvm.x86.avx2.packsswb"
-        return emit.concatenate(
-            *(emit.intrinsic(half, name, *each) for each in zip(emit.halves(a), emit.halves(b), strict=True))
-        )
+        return np.concatenate([roundings[:, :2], others, roundings[:, 2:], scaling.floats.view(np.int32)], axis=1)
 
 
 def _pairs(quads: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -142,11 +139,50 @@ def _way(scaling: Scaling) -> Literal["upper", "signed", "any"]:
     return "signed" if scaling.bounded else "any"
 
 
+def _scaled(sums: Sequence[ir.Value], scale: ir.Value, scaling: Scaling) -> list[ir.Value]:
+    """Scaled in integers; arguments as of ``finish_pixels``."""
+    wide = emit.vector_type(LANES // 2, emit.i64())
+    rounding, multiplier, shift, negative = (
+        emit.broadcast(emit.load_from(emit.advance(scale, at * WORD), type.element_type, WORD), type)
+        for at, type in ((0, wide), (2, vector_of_quads()), (3, vector_of_quads()), (4, wide))
+    )
+    return [_scaled_vector(each, rounding, multiplier, shift, negative, scaling) for each in sums]
+
+
+def _scaled_vector(
+    sums: ir.Value, rounding: ir.Value, multiplier: ir.Value, shift: ir.Value, negative: ir.Value, scaling: Scaling
+) -> ir.Value:
+    """The products of even and of odd lanes are in vectors of their own, ``(product + rounding) >> shift``."""
+    way = _way(scaling)
+    factors = arith.addi(sums, sums) if way == "signed" else sums
+    products = [arith.muli(each(factors), _even(multiplier)) for each in (_even, _odd)]
+    rounded = [arith.addi(product, rounding) for product in products]
+    if way == "any":
+        if scaling.needs_sign:
+            rounded = [
+                arith.select(_is_negative(product), arith.addi(product, negative), other)
+                for product, other in zip(products, rounded, strict=True)
+            ]
+        even, odd = (emit.clamp(arith.shrsi(each, _even(shift)), I16) for each in rounded)
+        return _interleave(even, odd, upper=False)
+    even, odd = rounded
+    upper = _interleave(even, odd, upper=True)
+    if way == "signed":
+        upper = arith.addi(upper, arith.shrsi(sums, emit.splat(31, sums.type)))
+    return arith.shrsi(upper, shift)
+
+
 def _even(value: ir.Value) -> ir.Value:
     """The even lanes of an i32 vector as i64."""
     wide = emit.vector_type(LANES // 2, emit.i64())
     both, thirty_two = vector.BitCastOp(wide, value).result, emit.splat(32, wide)
     return arith.shrsi(arith.shli(both, thirty_two), thirty_two)
+
+
+def _odd(value: ir.Value) -> ir.Value:
+    """The odd lanes of an i32 vector as i64."""
+    wide = emit.vector_type(LANES // 2, emit.i64())
+    return arith.shrsi(vector.BitCastOp(wide, value).result, emit.splat(32, wide))
 
 
 def _is_negative(value: ir.Value) -> ir.Value:

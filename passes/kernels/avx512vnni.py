@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.avxvnni import AvxVnni
 from dtmm_mlir.passes.kernels.isa import QuadOfWeights
+from dtmm_mlir.passes.kernels.quads import LANES
 
 
 class Avx512Vnni(AvxVnni):
@@ -26,9 +28,13 @@ class Avx512Vnni(AvxVnni):
         places = np.arange(ir.VectorType(value.type).shape[0])
         emit.store_masked(value, address, emit.constant_vector(np.isin(places, lanes)))
 
+    def nearest_integers(self, value: ir.Value) -> ir.Value:
+        integers = emit.vector_type(LANES, emit.i32())
+        all, nearest = (
+            arith.constant(ir.IntegerType.get_signless(bits), number) for bits, number in ((16, -1), (32, 4))
+        )
+        name = "llvm.x86.avx512.mask.cvtps2dq.512"
+        return emit.intrinsic(integers, name, value, emit.splat(0, integers), all, nearest)
+
     def multiply_quads(self, sums: ir.Value, pixels: Sequence[ir.Value], weights: QuadOfWeights) -> ir.Value:
         return emit.intrinsic(sums.type, "llvm.x86.avx512.vpdpbusd.512", sums, *pixels, *weights)
-
-    def pack(self, type: ir.VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
-        name = "llvm.x86.avx512.packssdw.512" if type.element_type.width == 16 else "llvm.x86.avx512.packsswb.512"
-        return emit.intrinsic(type, name, a, b)

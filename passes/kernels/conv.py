@@ -16,8 +16,9 @@ from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.constants import Pattern
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Isa, Requantization, is_rectified
+from dtmm_mlir.passes.kernels.isa import Isa, Requantization
 from dtmm_mlir.passes.kernels.rows import RowBuffer, RowLayout
+from dtmm_mlir.passes.kernels.scaling import is_rectified
 
 WORD = 4
 """Bytes of a parameter."""
@@ -142,13 +143,18 @@ class ConvKernel:
     @cached_property
     def _bounded(self) -> bool:
         """Whether no sum can reach 2^30 in magnitude, whatever the input."""
+        return bool(self._largest_sums.max() < 1 << 30)
+
+    @property
+    def _largest_sums(self) -> np.ndarray:
+        """[blocks, filters of a block] i64: magnitudes that sums do not exceed, whatever the input."""
         filters = self.plan.held(range(len(self.conv.counts)), self.geometry.f)
         weights = np.abs(self.conv.values.astype(np.int64)).reshape(
             -1, filters.shape[1], self.length // filters.shape[1]
         )
         totals = np.abs(self.conv.bias.astype(np.int64))[filters]
         np.add.at(totals, self._block_of_run, 128 * weights.sum(axis=2))
-        return bool(totals.max() < 1 << 30)
+        return totals
 
 
 class WindowKernel(ConvKernel):

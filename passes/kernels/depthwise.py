@@ -12,9 +12,10 @@ from iree.compiler.dialects import arith
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.isa import Channels, is_far, is_rectified
+from dtmm_mlir.passes.kernels.isa import Channels, is_far
 from dtmm_mlir.passes.kernels.mve_depthwise import LARGEST
 from dtmm_mlir.passes.kernels.rows import RowLayout
+from dtmm_mlir.passes.kernels.scaling import is_rectified
 
 
 class DepthwiseKernel(WindowKernel):

@@ -15,6 +15,7 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.mve_input_stationary import Passes
 from dtmm_mlir.passes.kernels.products import Product, Vectors
+from dtmm_mlir.passes.kernels.scaling import Scaling
 
 Prepared: TypeAlias = tuple[ir.Value, ...]
 """A vector ready to be multiplied, in as many registers as that takes."""
@@ -112,24 +113,6 @@ class Requantization:
     shift: ir.Value
     bounded: bool = False
     rectified: bool = False
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How sums of vectors of pixels become results.
-
-    Attributes:
-        bounded, rectified: as of ``Requantization``.
-    """
-
-    rescale: Rescale
-    bounded: bool
-    rectified: bool
-
-    @property
-    def needs_sign(self) -> bool:
-        """Whether negative products round in another way."""
-        return self.rescale.rounding == "double" and not self.rectified
 
 
 class Isa:
@@ -394,31 +377,19 @@ class Isa:
         """
         raise NotImplementedError
 
-    def scale_pixels(self, sums: ir.Value, odd: ir.Value, scale: ir.Value, scaling: Scaling) -> ir.Value:
-        """i32x16 of one filter -> i32x16: TOSA's rescale before the zero point, saturated to i16 or more.
+    def finish_pixels(self, sums: Sequence[ir.Value], scale: ir.Value, scaling: Scaling) -> list[ir.Value]:
+        """i32x16 each of one filter -> i8x16: TOSA's rescale, clamped.
 
         Args:
-            odd: the odd lanes of ``sums``, each one lane before; the others are any.
             scale: address of the filter's row of ``pixel_scales``.
         """
         by = Requantization(*self.load_pair(scale), scaling.bounded, scaling.rectified)
-        value = self.scale(sums, by, scaling.rescale)
-        return value if value.type == sums.type else arith.trunci(sums.type, emit.clamp(value, I16))
+        return [self.requantize(each, by, scaling.rescale, scaling.clamp) for each in sums]
 
     def pixel_scales(self, scaling: Scaling) -> np.ndarray:
-        """[F, words] i32: what ``scale_pixels`` wants of each filter."""
+        """[F, words] i32: what ``finish_pixels`` wants of each filter."""
         rescale = scaling.rescale
         return np.stack([rescale.multiplier.astype(np.int32), self.stored_shift(rescale)], axis=1)
-
-    def narrow_quads(self, values: Sequence[ir.Value], rescale: Rescale, clamp: Clamp) -> ir.Value:
-        """What ``scale_pixels`` returned for four filters as i32x16: each lane has a pixel's four i8."""
-        a, b, c, d = (self.narrow(value, rescale, clamp) for value in values)
-        halves = emit.vector_type(a.type.shape[0] // 2, ir.IntegerType.get_signless(16))
-        pairs = [
-            [vector.BitCastOp(halves, half).result for half in emit.interleave(*both)] for both in ((a, b), (c, d))
-        ]
-        whole = [half for both in zip(*pairs, strict=True) for half in emit.interleave(*both)]
-        return vector.BitCastOp(values[0].type, emit.concatenate(*whole)).result
 
     def total(self, sums: ir.Value) -> ir.Value:
         """The accumulator's lanes added up: i32 or f32."""
@@ -552,11 +523,6 @@ class Isa:
         shift = by.shift if isinstance(by.shift.type, ir.VectorType) else emit.broadcast(by.shift, narrow)
         one = emit.splat(1, narrow)
         return arith.shrsi(arith.addi(arith.shrsi(value, shift), one), one)
-
-
-def is_rectified(rescale: Rescale, clamp: Clamp) -> bool:
-    """Whether negative results end as zero, as a ReLU's do."""
-    return clamp[0] >= rescale.output_zero_point
 
 
 def is_far(rescale: Rescale) -> bool:

@@ -21,7 +21,6 @@ from dtmm_mlir.passes.kernels.isa import (
     Results,
     Stored,
     is_far,
-    is_rectified,
 )
 from dtmm_mlir.passes.kernels.mve_assembly import (
     DATA,
@@ -40,6 +39,7 @@ from dtmm_mlir.passes.kernels.mve_assembly import (
     assembly,
 )
 from dtmm_mlir.passes.kernels.products import Product, Vectors
+from dtmm_mlir.passes.kernels.scaling import is_rectified
 
 
 class Mve(Isa):

@@ -20,9 +20,10 @@ from dtmm_mlir.passes.kernels import emit, quads
 from dtmm_mlir.passes.kernels.conv import ConvKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.grouping import Grouping
-from dtmm_mlir.passes.kernels.isa import Isa, Scaling
+from dtmm_mlir.passes.kernels.isa import Isa
 from dtmm_mlir.passes.kernels.planes import PlaneLayout, Planes
 from dtmm_mlir.passes.kernels.quads import CHANNELS, LANES, QUAD
+from dtmm_mlir.passes.kernels.scaling import Scaling
 
 _WORD = 4
 """Bytes of a parameter, and of a sum."""
@@ -35,7 +36,7 @@ _UNROLLED = 16
 
 
 class PixelLanesKernel(ConvKernel):
-    """Block of pixels after block of pixels: sums of all filters to memory, then requantized, transposed and stored."""
+    """Block of pixels after block of pixels: results of one filter after the other to memory, then transposed."""
 
     def __init__(self, conv: PackedConvView, isa: Isa) -> None:
         super().__init__(conv, isa)
@@ -70,27 +71,26 @@ class PixelLanesKernel(ConvKernel):
 
     @property
     def offsets(self) -> np.ndarray:
-        """i32: of each block how many runs it has, the bytes to the sums of each filter, and those to each run."""
+        """i32: of each block how many runs it has, the bytes to the results of each filter, and those to each run."""
         table = list[int]()
         for filters, union in self._blocks:
             for members, begins in zip(filters, union, strict=True):
-                table += [int(begins.sum()), *(members * self.vectors * _VECTOR).tolist()]
+                table += [int(begins.sum()), *(members * self._line).tolist()]
                 table += [self.planes.offset(int(position)) for position in np.flatnonzero(begins)]
         return np.array(table, np.int32)
 
     @property
     def parameters(self) -> np.ndarray:
-        """i32: [F] biases of sums over what is in planes, block after block; then [F, words] scales, where F is filled
-        up to whole quads."""
+        """[F, 1 + words] i32: bias of sums over what is in planes, and scale; block after block."""
         weights = self._dense.sum(axis=(1, 2), dtype=np.int64)
         biases = (self.conv.bias - self.isa.planes_offset * weights).astype(np.int32)
-        in_blocks = [biases[filters].reshape(-1) for filters, _ in self._blocks]
-        filled = np.pad(self._scales, ((0, self._filled_up - self.geometry.f), (0, 0)))
-        return np.concatenate([*in_blocks, filled.reshape(-1)])
+        in_blocks = np.concatenate([filters.reshape(-1) for filters, _ in self._blocks])
+        return np.concatenate([biases[:, None], self._scales], axis=1)[in_blocks]
 
     @cached_property
     def _scaling(self) -> Scaling | None:
-        return Scaling(self.rescale, self._bounded, self._is_rectified) if self.rescale else None
+        largest = self._largest_sums.reshape(-1)
+        return Scaling(self.rescale, self.clamp or (-128, 127), largest) if self.rescale else None
 
     @cached_property
     def _scales(self) -> np.ndarray:
@@ -99,13 +99,24 @@ class PixelLanesKernel(ConvKernel):
 
     @property
     def buffer_size(self) -> int:
-        """Bytes of the planes and of a block's sums: [F, vectors, 16] i32, F filled up to whole quads, and one more."""
-        return self.planes.size + self._filled_up * self.vectors * _VECTOR + _WORD
+        """Bytes of the planes and of a block's results: [vectors, F, 16] i8 or i32, with as many more filters as fill
+        up the last quad, or those that are transposed together."""
+        return self.planes.size + self.vectors * self._pitch
 
     @property
-    def _filled_up(self) -> int:
-        """Filters, and as many more as fill up the last quad."""
-        return -(-self.geometry.f // QUAD) * QUAD
+    def _size(self) -> int:
+        """Bytes of a result."""
+        return 1 if self.rescale else _WORD
+
+    @property
+    def _line(self) -> int:
+        """From filter to filter of a block's results."""
+        return LANES * self._size
+
+    @property
+    def _pitch(self) -> int:
+        """From vector to vector of them."""
+        return max(CHANNELS // self._size, -(-self.geometry.f // QUAD) * QUAD) * self._line
 
     def emit(
         self,
@@ -118,7 +129,7 @@ class PixelLanesKernel(ConvKernel):
     ) -> None:
         g = self.geometry
         self._weights, self._table, self._parameters_at = map(emit.pointer, (values, offsets, parameters))
-        self._sums, self.output = emit.pointer(rows, self.planes.size), output
+        self._results, self.output = emit.pointer(rows, self.planes.size), output
         planes = Planes(self.planes, self.isa, source, rows, self.conv.input_zero_point)
         planes.begin()
 
@@ -137,15 +148,15 @@ class PixelLanesKernel(ConvKernel):
 
         def block(b: Index) -> None:
             pixel = emit.minimum(emit.mul(b, together), self.planes.pixels - together)
-            self._add_up(emit.advance(data, emit.mul(pixel, QUAD)))
-            self._finish_block(emit.add(target, emit.mul(pixel, self.geometry.f)))
+            self._compute(emit.advance(data, emit.mul(pixel, QUAD)))
+            self._transpose(emit.add(target, emit.mul(pixel, self.geometry.f)))
 
         emit.loop(0, -(-self.planes.pixels // together), block)
 
-    # From pixels to sums.
+    # From pixels to results.
 
-    def _add_up(self, data: ir.Value) -> None:
-        """The sums of all filters at a block of pixels whose place in the first plane is ``data``."""
+    def _compute(self, data: ir.Value) -> None:
+        """The results of all filters at a block of pixels whose place in the first plane is ``data``."""
         walk, first = [self._weights, self._table], 0
         for filters, _ in self._blocks:
             count, members = filters.shape
@@ -156,73 +167,59 @@ class PixelLanesKernel(ConvKernel):
             ) -> list[ir.Value]:
                 members = products.filters
                 number = emit.add(first, emit.mul(b, members))
-                sums = products.begin([self._bias(emit.add(number, i)) for i in range(members)])
+                parameters = [self._parameters_of(emit.add(number, i)) for i in range(members)]
+                sums = products.begin([_bias(each) for each in parameters])
                 runs, *places = (_entry(table, i) for i in range(1 + members))
                 walk = [weights, emit.advance(table, (1 + members) * _WORD), *sums]
                 weights, table, *sums = emit.loop(0, runs, lambda _, *walk: products.run(data, *walk), walk)
-                for place, total in zip(places, products.totals(sums), strict=True):
-                    for v, vector in enumerate(total):
-                        emit.store_to(vector, emit.advance(self._sums, emit.add(place, v * _VECTOR)))
+                for each, place, totals in zip(parameters, places, products.totals(sums), strict=True):
+                    target = emit.advance(self._results, place)
+                    for v, result in enumerate(self._finish(totals, emit.advance(each, _WORD))):
+                        emit.store_to(result, emit.advance(target, v * self._pitch))
                 return [weights, table]
 
             walk = emit.loop(0, count, block, walk)
             first += filters.size
 
-    # From sums to results.
+    def _parameters_of(self, number: Index) -> ir.Value:
+        """Address of those of, of all blocks' filters, the ``number``-th."""
+        return emit.advance(self._parameters_at, emit.mul(number, self.parameters.shape[1] * _WORD))
 
-    def _finish_block(self, target: Index) -> None:
-        """Results of a block of pixels, of which the first begins at element ``target`` of the output."""
-        g, size = self.geometry, ir.MemRefType(self.output.type).element_type.width // 8
+    def _finish(self, sums: Sequence[ir.Value], scale: ir.Value) -> list[ir.Value]:
+        """One filter's sums as its results; ``scale`` is the address of its row of ``Isa.pixel_scales``."""
+        if self._scaling:
+            return self.isa.finish_pixels(sums, scale, self._scaling)
+        return [emit.clamp(each, self.clamp) if self.clamp else each for each in sums]
+
+    def _transpose(self, target: Index) -> None:
+        """Stores a block's results, of which the first pixel's begin at element ``target`` of the output."""
+        filters, size = self.geometry.f, self._size
         together = CHANNELS // size  # filters stored at once
         output = emit.pointer(self.output, target)
 
         def vector(v: Index) -> None:
-            start = emit.advance(output, emit.mul(v, LANES * g.f * size))
-            sums = emit.advance(self._sums, emit.mul(v, _VECTOR))
+            start = emit.advance(output, emit.mul(v, LANES * filters * size))
+            results = emit.advance(self._results, emit.mul(v, self._pitch))
 
-            def filters(i: Index, count: int = together) -> None:
-                first = emit.mul(i, together)
+            def some(i: Index) -> None:
+                """The last ones overlap others where ``together`` does not divide the filters."""
+                first = emit.minimum(emit.mul(i, together), max(0, filters - together))
+                lines = emit.advance(results, emit.mul(first, self._line))
+                values = [
+                    emit.load_from(emit.advance(lines, i * _VECTOR), self._vector, self._line) for i in range(QUAD)
+                ]
+                pixels = (quads.pixels_of_channels if self.rescale else quads.pixels_of_quads)(values)
                 address = emit.advance(start, emit.mul(first, size))
-                quads.store(self.isa, self._results(first, count, sums), address, g.f * size, count * size)
+                quads.store(self.isa, pixels, address, filters * size, min(filters * size, CHANNELS))
 
-            if g.f >= together:
-                emit.loop(0, g.f // together, filters)
-            if g.f % together:
-                filters(g.f // together, g.f % together)
+            emit.loop(0, -(-filters // together), some)
 
         emit.loop(0, self.vectors, vector)
 
-    def _results(self, first: Index, count: int, sums: ir.Value) -> list[ir.Value]:
-        """Four vectors of quads: i8 results of 16 filters, or i32 of four; anything from the ``count``-th filter on."""
-        if not self.rescale:
-            return [self._clamped(self._sums_of(emit.add(first, min(i, count - 1)), sums)) for i in range(QUAD)]
-        values = [self._quad(emit.add(first, QUAD * i), sums) for i in range(-(-count // QUAD))]
-        return values + [values[-1]] * (QUAD - len(values))
-
-    def _quad(self, first: Index, sums: ir.Value) -> ir.Value:
-        """i8 results of four filters."""
-        assert self.rescale
-        scaled = [self._scaled(emit.add(first, i), sums) for i in range(QUAD)]
-        return self.isa.narrow_quads(scaled, self.rescale, self.clamp or (-128, 127))
-
-    def _scaled(self, filter: Index, sums: ir.Value) -> ir.Value:
-        assert self._scaling
-        scale = emit.advance(
-            self._parameters_at, emit.add(self.geometry.f * _WORD, emit.mul(filter, self._scales.shape[1] * _WORD))
-        )
-        odd = self._sums_of(filter, emit.advance(sums, _WORD))
-        return self.isa.scale_pixels(self._sums_of(filter, sums), odd, scale, self._scaling)
-
-    def _clamped(self, sums: ir.Value) -> ir.Value:
-        return emit.clamp(sums, self.clamp) if self.clamp else sums
-
-    def _sums_of(self, filter: Index, sums: ir.Value) -> ir.Value:
-        return emit.load_from(emit.advance(sums, emit.mul(filter, self.vectors * _VECTOR)), quads.vector_of_quads())
-
-    def _bias(self, number: Index) -> ir.Value:
-        """A vector of a bias, of all blocks' filters the ``number``-th."""
-        bias = emit.load_from(emit.advance(self._parameters_at, emit.mul(number, _WORD)), emit.i32(), _WORD)
-        return emit.broadcast(bias, quads.vector_of_quads())
+    @property
+    def _vector(self) -> ir.VectorType:
+        """Results of 16 pixels: i8 of four filters, or i32 of one."""
+        return emit.vector_type(_VECTOR, ir.IntegerType.get_signless(8)) if self.rescale else quads.vector_of_quads()
 
 
 @dataclass(frozen=True)
@@ -283,6 +280,11 @@ class _Products:
         chains = [sums[at : at + one] for at in range(0, len(sums), one)]
         totals = [reduce(arith.addi, chain) for chain in zip(*chains, strict=True)]
         return [totals[at : at + self.vectors] for at in range(0, one, self.vectors)]
+
+
+def _bias(parameters: ir.Value) -> ir.Value:
+    """A vector of a filter's bias."""
+    return emit.broadcast(emit.load_from(parameters, emit.i32(), _WORD), quads.vector_of_quads())
 
 
 def _entry(table: ir.Value, number: int) -> ir.Value:

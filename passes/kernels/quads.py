@@ -67,18 +67,49 @@ def _i8() -> ir.Type:
     return ir.IntegerType.get_signless(8)
 
 
-def store(isa: Isa, values: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int) -> None:
-    """Stores four vectors of quads as 16 pixels with ``bytes`` bytes each, ``stride`` bytes from one to the next.
+def store(isa: Isa, pixels: Sequence[ir.Value], target: ir.Value, stride: int, bytes: int) -> None:
+    """Stores the first bytes of each pixel, ``stride`` bytes from one to the next.
 
     Args:
+        pixels: i8x16 each.
         target: address of the first.
     """
-    type = emit.vector_type(_BYTES, _i8())
-    for i, part in enumerate(transpose(values)):
-        part = vector.BitCastOp(type, part).result
-        for p in range(QUAD):
-            row = vector.ShuffleOp(part, part, list(range(CHANNELS * p, CHANNELS * (p + 1)))).result
-            isa.store_lanes(row, emit.advance(target, (QUAD * p + i) * stride), range(bytes))
+    for number, pixel in enumerate(pixels):
+        isa.store_lanes(pixel, emit.advance(target, number * stride), range(bytes))
+
+
+def pixels_of_quads(values: Sequence[ir.Value]) -> list[ir.Value]:
+    """16 pixels as i8x16, of four vectors of their quads."""
+    pixels = [_rows(part) for part in transpose(values)]
+    return [pixels[p % QUAD][p // QUAD] for p in range(LANES)]
+
+
+def pixels_of_channels(values: Sequence[ir.Value]) -> list[ir.Value]:
+    """16 pixels as i8x16, of four i8x64 with 16 pixels of each of four channels."""
+    words = emit.vector_type(_BYTES // 2, ir.IntegerType.get_signless(16))
+    first, second = (
+        [vector.BitCastOp(words, _interleave(a, b, 1, high)).result for high in (0, 1)]
+        for a, b in (values[:2], values[2:])
+    )
+    pixels = list[ir.Value]()
+    for low, high in zip(first, second, strict=True):
+        for upper in (0, 1):  # four pixels: in each row of 16 bytes four channels of each, four apart
+            four = vector.BitCastOp(vector_of_quads(), _interleave(low, high, 1, upper)).result
+            four = vector.ShuffleOp(four, four, [QUAD * row + p for p in range(QUAD) for row in range(QUAD)]).result
+            pixels += [_in_order(row) for row in _rows(four)]
+    return pixels
+
+
+def _in_order(pixel: ir.Value) -> ir.Value:
+    """A pixel's channels 0, 4, 8, 12, 1, 5, ... one after the other."""
+    return vector.ShuffleOp(pixel, pixel, [QUAD * (c % QUAD) + c // QUAD for c in range(CHANNELS)]).result
+
+
+def _rows(part: ir.Value) -> list[ir.Value]:
+    """The four i8x16 of a vector."""
+    bytes = vector.BitCastOp(emit.vector_type(_BYTES, _i8()), part).result
+    starts = range(0, _BYTES, CHANNELS)
+    return [vector.ShuffleOp(bytes, bytes, list(range(at, at + CHANNELS))).result for at in starts]
 
 
 def transpose(values: Sequence[ir.Value]) -> list[ir.Value]:
@@ -89,9 +120,11 @@ def transpose(values: Sequence[ir.Value]) -> list[ir.Value]:
 
 
 def _interleave(a: ir.Value, b: ir.Value, width: int, high: int) -> ir.Value:
-    """Within each row of four: elements of ``a`` and ``b`` in turn, ``width`` at a time, of the lower or upper half."""
+    """Within each row of 16 bytes: ``width`` elements of ``a`` and of ``b`` in turn, of its lower or upper half."""
+    lanes = ir.VectorType(a.type).shape[0]
+    row = lanes // QUAD
     order = []
-    for row in range(0, LANES, QUAD):
-        for k in range(2 * high, 2 * high + 2, width):
-            order += [row + k + i for i in range(width)] + [LANES + row + k + i for i in range(width)]
+    for start in range(0, lanes, row):
+        for k in range(row // 2 * high, row // 2 * (high + 1), width):
+            order += [start + k + i for i in range(width)] + [lanes + start + k + i for i in range(width)]
     return vector.ShuffleOp(a, b, order).result
