@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -69,19 +68,30 @@ class Avx2(Isa):
         factor = emit.load_from(emit.advance(scale, _FLOATS * WORD), ir.F32Type.get(), WORD)
 
         def in_floats() -> list[ir.Value]:
-            return [
-                self.narrow(each, replace(scaling.rescale, output_zero_point=0), scaling.clamp)
-                for each in self._scaled_in_floats(sums, factor, scale, scaling)
-            ]
+            return [self._bytes(each, scaling) for each in self._scaled_in_floats(sums, factor, scale, scaling)]
 
         def in_integers() -> list[ir.Value]:
-            return [self.narrow(each, scaling.rescale, scaling.clamp) for each in _scaled(sums, scale, scaling)]
+            zero_point = emit.splat(scaling.rescale.output_zero_point, sums[0].type)
+            return [self._bytes(arith.addi(each, zero_point), scaling) for each in _scaled(sums, scale, scaling)]
 
         if scaling.floats[:, 0].all():
             return in_floats()
         exact = arith.cmpf(arith.CmpFPredicate.OGT, factor, emit.splat(0.0, factor.type))
         results = [emit.vector_type(LANES, ir.IntegerType.get_signless(8))] * len(sums)
         return emit.either(exact, results, in_floats, in_integers)
+
+    def _bytes(self, value: ir.Value, scaling: Scaling) -> ir.Value:
+        """i32x16 clamped to i8x16."""
+        bytes = self.saturate(value)
+        return bytes if scaling.clamp == (-128, 127) else emit.clamp(bytes, scaling.clamp)
+
+    def saturate(self, value: ir.Value) -> ir.Value:
+        """i32x16 as i8x16."""
+        i8, i16 = (ir.IntegerType.get_signless(bits) for bits in (8, 16))
+        words = emit.intrinsic(emit.vector_type(LANES, i16), "llvm.x86.avx2.packssdw", *emit.halves(value))
+        bytes = emit.intrinsic(emit.vector_type(LANES, i8), "llvm.x86.sse2.packsswb.128", *emit.halves(words))
+        in_order = [place + i for place in (0, 8, 4, 12) for i in range(4)]  # both take 128 bits of either in turn
+        return vector.ShuffleOp(bytes, bytes, in_order).result
 
     def _scaled_in_floats(
         self, sums: Sequence[ir.Value], factor: ir.Value, scale: ir.Value, scaling: Scaling
