@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from iree.compiler import ir
 
 from dtmm_mlir.dialect.ops import Geometry
 
-Kernel = Literal["table", "pairs", "mixed", "input_stationary", "pixel_lanes", "depthwise"]
-KERNELS: tuple[Kernel, ...] = ("table", "pairs", "mixed", "input_stationary", "pixel_lanes", "depthwise")
+Kernel = Literal["table", "pairs", "mixed", "linear", "input_stationary", "pixel_lanes", "depthwise"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 MEMBERS = {"pairs": 2, "mixed": 1}
 """Kernels that make their own runs of plain FWCS, and how many filters they compute together."""
@@ -37,8 +37,9 @@ class Plan:
     Attributes:
         kernel: ``table`` walks the runs of a block of filters; ``pairs`` walks the filterlets that two filters keep at
             the same positions, then those of each by itself; ``mixed`` walks the whole rows of the kernel that a filter
-            keeps, then its other filterlets; ``input_stationary`` walks the kernel positions, loads the inputs there
-            once, and multiplies them by all filters that keep the position; ``pixel_lanes`` walks the filterlets of a
+            keeps, then its other filterlets; ``linear`` walks blocks of four filters that have weights, where the
+            kernel has one position; ``input_stationary`` walks the kernel positions, loads the inputs there once, and
+            multiplies them by all filters that keep the position; ``pixel_lanes`` walks the filterlets of a
             block of filters with vectors of 16 pixels; ``depthwise`` walks the kernel positions and multiplies channel
             by channel.
         pixels: neighbouring output pixels computed together, 1 to 8; in the ``pixel_lanes`` kernel vectors of them.
@@ -98,7 +99,7 @@ class Plan:
     @property
     def _stores_fwcs(self) -> bool:
         """Whether plain FWCS is stored, of which the kernel makes its own blocks and runs."""
-        return self.kernel in MEMBERS or self.kernel == "pixel_lanes"
+        return self.kernel in MEMBERS or self.kernel in ("linear", "pixel_lanes")
 
     @property
     def stored_filters(self) -> int:

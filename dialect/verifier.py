@@ -221,6 +221,8 @@ def _plan(op: ir.Operation) -> Findings:
         yield "plan is masked, which takes the table kernel, one group, 16 positions, and no dense or skip_padding"
     if plan.kernel in MEMBERS:
         yield from _parts(plan, view)
+    if plan.kernel == "linear":
+        yield from _linear(plan, view)
     if plan.kernel == "input_stationary":
         yield from _input_stationary(plan, view)
     if plan.kernel == "pixel_lanes":
@@ -261,6 +263,14 @@ def _parts(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     if plan.filters > 1 or plan.run_width not in widths or plan.dense:
         named = " or ".join(map(str, widths))
         yield f"plan names the {kernel} kernel, which takes filters of 1, a run_width of {named}, and no dense"
+
+
+def _linear(plan: Plan, view: ConvView | PackedConvView) -> Findings:
+    g = view.geometry
+    if view.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 1 or any(g.pads) or not 4 <= g.f < 1 << 15:
+        yield "plan names the linear kernel, which takes i8, one group, a 1x1 kernel, no padding and 4 to 32767 filters"
+    elif plan.filters != 4 or plan.dense or plan.skip_padding:
+        yield "plan names the linear kernel, which takes filters of 4, no dense and no skip_padding"
 
 
 def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:

@@ -19,6 +19,7 @@ from dtmm_mlir.passes.kernels.filters import PARAMETERS, Run
 from dtmm_mlir.passes.kernels.grouping import Grouping
 from dtmm_mlir.passes.kernels.input_stationary import own_biases, trailing_zeros
 from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.linear import blocks_of_filters
 from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, WORD, Finish
 from dtmm_mlir.passes.kernels.parts import Parts, record_words
 from dtmm_mlir.passes.kernels.planes import PlaneLayout
@@ -90,7 +91,7 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
     Returns:
         Of every kernel ``call``: one.
 
-        Of tables, ``pairs`` and ``mixed``:
+        Of tables, ``pairs``, ``mixed`` and ``linear``:
 
         - ``data``, ``weights``, ``joined``: vectors loaded; ``mac``: multiplied; ``far``: times that the
           address moves because a column is out of a load's reach, ``far_joined``: because joined channels of
@@ -132,6 +133,8 @@ def counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         return _lanes_counts(conv, plan, isa)
     if plan.kernel in MEMBERS:
         return _parts_counts(conv, plan, isa)
+    if plan.kernel == "linear":
+        return _linear_counts(conv, plan, isa)
     g, lanes = conv.geometry, isa.lanes(conv.element_type)
     pixels, filters, width = min(plan.pixels, g.ow), plan.filters, plan.run_width
     stored = _blocks(conv, plan)
@@ -310,6 +313,21 @@ def _parts_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
         "zoned_block": 0,
         **_constants(g, constants, all["pixel_block"], isa),
     }
+
+
+def _linear_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
+    """Those of a table that all filters of the blocks are stored in."""
+    g, blocks = conv.geometry, _linear_blocks(conv, plan)
+    kept, weights = np.ones((blocks.size, 1, 1), bool), np.zeros((blocks.size, 1, 1, g.c), np.int8)
+    part = _Part(replace(g, f=blocks.size), weights, kept, conv.element_type, conv.input_zero_point)
+    straight = plan.weight_vectors(g.c, isa.lanes(conv.element_type))
+    table = counts(part, replace(plan, kernel="table", unrolled=straight), isa)
+    return table | _constants(g, g.f - len(np.unique(blocks)), table["pixel_block"], isa)
+
+
+def _linear_blocks(conv: Convolution, plan: Plan) -> np.ndarray:
+    """[blocks, filters of a block]"""
+    return blocks_of_filters(conv.kept.any(axis=(1, 2)), plan.filters)
 
 
 def _lanes_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
@@ -492,7 +510,8 @@ def stored_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
         own = Grouping.of(conv.kept, plan.filters).own
         runs = sum(int(union.sum()) * (filters.shape[1] * weights + WORD) for filters, union in own)
         return runs + sum(filters.size + len(filters) for filters, _ in own) * WORD
-    runs = len(_blocks(conv, plan).runs)
+    linear = plan.kernel == "linear"
+    runs = len(_linear_blocks(conv, plan) if linear else _blocks(conv, plan).runs)
     _, joined = plan.vectors(channels, lanes)
     elements = plan.filters * (plan.run_width * (channels - plan.joined) + joined * lanes)
     return runs * (elements * conv.weights.itemsize + 2)

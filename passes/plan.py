@@ -277,7 +277,12 @@ def _as_it_is(conv: Convolution, isa: Isa, costs: Mapping[str, float], optimize:
                 masked = replace(plans[-1], dense=0, skip_padding=0, masked=1)
                 if _may_mask(conv, masked, isa):
                     plans.append(masked)
-    others = (_parts(conv, plans, isa), _input_stationary(conv, isa, optimize), _pixel_lanes(conv, isa, costs))
+    others = (
+        _parts(conv, plans, isa),
+        _linear(conv, plans, isa),
+        _input_stationary(conv, isa, optimize),
+        _pixel_lanes(conv, isa, costs),
+    )
     return plans + [plan for each in others for plan in each]
 
 
@@ -294,6 +299,16 @@ def _parts(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
             yield replace(plan, kernel="pairs", filters=1)
         if plan.filters == 1 and plan.run_width == g.kw > 1:
             yield replace(plan, kernel="mixed")
+
+
+def _linear(conv: Convolution, tables: list[Plan], isa: Isa) -> Iterator[Plan]:
+    """The plans of that kernel, as those of the ``table`` kernel with four filters."""
+    g = conv.geometry
+    if not isa.scatters_fours or conv.element_type != "i8" or g.groups > 1 or g.kh * g.kw > 1 or any(g.pads):
+        return
+    for plan in tables:
+        if isa.finishes(plan.pixels, 4) and plan.filters == 4 and g.f < 1 << 15 and not (plan.joined or plan.dense):
+            yield replace(plan, kernel="linear")
 
 
 def _pixel_lanes(conv: Convolution, isa: Isa, costs: Mapping[str, float]) -> Iterator[Plan]:

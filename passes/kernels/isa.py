@@ -40,7 +40,8 @@ class Results:
         biased: whether the sums have the bias in them.
         rescale: to i8.
         clamp: (min, max) within i8.
-        packed: whether one filter's last parameter says in its upper half how far the next one's results are.
+        packed: whether the last filter's last parameter says in its upper half how far the next block's results are,
+            and in its lower half, as those of the filters before, how far its own are from the first one's.
     """
 
     filters: int
@@ -132,6 +133,8 @@ class Isa:
     """Whether a part of a vector is loaded and stored as easily as the whole."""
     parts = False
     """Whether the ``pairs`` and ``mixed`` kernels serve."""
+    scatters_fours = False
+    """Whether ``finish`` stores results of four filters that are not neighbours."""
     stationary_inputs = False
     """Whether there is ``pass_filters``."""
     half_lanes = 0

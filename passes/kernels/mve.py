@@ -51,6 +51,7 @@ class Mve(Isa):
     short_of_flash = True
     first_product_is_free = True
     partial_vectors = True
+    scatters_fours = True
     stationary_inputs = True
     half_lanes = depthwise.LANES
     byte_reach = 127
@@ -125,7 +126,7 @@ class Mve(Isa):
         addresses = [(register, a.type, a) for register, a in ((PARAMETERS, parameters), (OUTPUT, output))]
         held = [(register, emit.i32(), total) for register, total in zip(SUMS, sums, strict=False)]
         if filters == 4:
-            lines = FinishFour(pixels, stride, biased, rounding, zero_point).assembly()
+            lines = FinishFour(pixels, stride, biased, rounding, zero_point, results.packed).assembly()
             following, behind, *_ = emit.assembly(lines, [*addresses, *held], VECTORS[:7])
             return following, behind
         places = (np.arange(pixels) * stride + np.arange(filters)[:, None]).reshape(2, -1).T.reshape(-1)

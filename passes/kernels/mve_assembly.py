@@ -145,6 +145,8 @@ class FinishFour:
         bias: whether it is added.
         rounding: as of ``Finish``.
         zero_point: of the results.
+        apart: whether the filters need not be neighbours: their last words tell in the lower half how far results are
+            from the first filter's, and how far the next block's are is in the upper half of the last one.
     """
 
     pixels: int
@@ -152,6 +154,7 @@ class FinishFour:
     bias: bool
     rounding: Rounding
     zero_point: int
+    apart: bool = False
 
     def assembly(self) -> list[str]:
         """The instructions; registers and parameters are as of ``Finish``, but for ``OFFSETS``."""
@@ -166,16 +169,18 @@ class FinishFour:
         lines += [f"vadd.i32 {result}, {result}, {bias}" for result in results if self.bias]
         for result in results:
             lines += self._scaled(result, VECTORS[6], multiplier, shift)
-        step, zero_point = SUMS[:2]
+        step, zero_point, places = *SUMS[:2], VECTORS[6]
         if self.zero_point:
             lines += [constant(zero_point, self.zero_point)]
+        lines += [f"vmovlb.u16 {places}, {more}"] if self.apart else []
         for pixel, result in enumerate(results):
             lines += [f"vqmovnb.s32 {result}, {result}"]
             lines += [f"vqadd.s16 {result}, {result}, {zero_point}"] if self.zero_point else []
-            at = OUTPUT if pixel == 0 else step
+            at = f"{OUTPUT if pixel == 0 else step}{f', {places}' if self.apart else ''}"
             lines += [f"addw {step}, {OUTPUT}, #{pixel * self.stride}"] if pixel else []
             lines += [f"vqmovnb.s16 {result}, {result}", f"vstrb.32 {result}, [{at}]"]
-        return [*lines, f"vmov.32 {step}, {more}[3]", f"add.w {OUTPUT}, {OUTPUT}, {step}"]
+        distance = f"{step}, asr #16" if self.apart else step
+        return [*lines, f"vmov.32 {step}, {more}[3]", f"add.w {OUTPUT}, {OUTPUT}, {distance}"]
 
     def _scaled(self, sums: str, other: str, multiplier: str, shift: str) -> list[str]:
         """As ``scaled``, by vectors; no product is added to there."""

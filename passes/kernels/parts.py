@@ -13,9 +13,9 @@ from dtmm_mlir.dialect.plan import MEMBERS, Plan
 from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import WORD
 from dtmm_mlir.passes.kernels.emit import Index
-from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, UPPER, Cursor, Run, Walk, bits
+from dtmm_mlir.passes.kernels.filters import BYTE, PARAMETERS, Cursor, Run, Walk, bits
+from dtmm_mlir.passes.kernels.gathered import GatheredKernel
 from dtmm_mlir.passes.kernels.grouping import Grouping
-from dtmm_mlir.passes.kernels.table import TableKernel
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Parts:
         return self.begins.sum(axis=3)
 
 
-class PartsKernel(TableKernel):
+class PartsKernel(GatheredKernel):
     """Block of filters after block, each a walk over whole rows of the kernel, then over single positions; of two
     filters over those of both, then of the first, and of the second.
 
@@ -109,23 +109,6 @@ class PartsKernel(TableKernel):
         """[computed blocks, groups] int: a byte for the runs of each part."""
         counts = self._parts.counts[self._blocks]
         return counts @ (1 << BYTE * np.arange(counts.shape[2]))
-
-    @property
-    def _words(self) -> np.ndarray:
-        words, filters = super()._words, self._filters_of_blocks
-        words[:, 1:] = filters[:, 1:] - filters[:, :1] & (1 << UPPER) - 1
-        return words
-
-    @property
-    def _packed(self) -> bool:
-        return self.filters > 1 or super()._packed
-
-    def _result(self, b: int, parameters: ir.Value, output: ir.Value) -> tuple[ir.Value, int]:
-        if b == 0:
-            return output, 0
-        i16 = ir.IntegerType.get_signless(16)
-        distance = arith.extsi(emit.i32(), arith.trunci(i16, self._parameter(parameters, b, 3)))
-        return emit.advance(output, arith.index_cast(ir.IndexType.get(), distance), self._output_type), 0
 
     @property
     def _run_words(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from dtmm_mlir.passes.kernels.dotprod import Dotprod
 from dtmm_mlir.passes.kernels.dsp import Dsp
 from dtmm_mlir.passes.kernels.input_stationary import InputStationaryKernel
 from dtmm_mlir.passes.kernels.isa import Isa
+from dtmm_mlir.passes.kernels.linear import LinearKernel
 from dtmm_mlir.passes.kernels.mve import Mve
 from dtmm_mlir.passes.kernels.parts import PartsKernel
 from dtmm_mlir.passes.kernels.pixel_lanes import PixelLanesKernel
@@ -47,6 +48,7 @@ def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
         "table": TableKernel,
         "pairs": PartsKernel,
         "mixed": PartsKernel,
+        "linear": LinearKernel,
         "input_stationary": InputStationaryKernel,
         "pixel_lanes": PixelLanesKernel,
         "depthwise": DepthwiseKernel,
@@ -55,6 +57,7 @@ def kernel_of(conv: PackedConvView, isa: Isa) -> ConvKernel:
     for name, there_is, where in (
         ("pairs", isa.parts, "for cores without vectors"),
         ("mixed", isa.parts, "for cores without vectors"),
+        ("linear", isa.scatters_fours, "for cortex-m55"),
         ("input_stationary", isa.stationary_inputs, "for cortex-m55"),
         ("pixel_lanes", bool(isa.pixel_sums), "for hosts with AVX2 or dot products"),
     ):

@@ -104,6 +104,7 @@ CONV_ERRORS = [
     ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "pairs"', "which takes filters of 1, a"),
     ('kernel = "table"', 'kernel = "pairs", dense = 1 : i64', "and no dense"),
     ('kernel = "table"', 'kernel = "mixed"', "the mixed kernel, which takes filters of 1, a run_width of 3, and no"),
+    ('kernel = "table"', 'kernel = "linear"', "which takes i8, one group, a 1x1 kernel, no padding and 4 to 32767"),
     ('kernel = "table"', 'kernel = "table", row_width = 5 : i64', "row_width = 5, which takes a 1x1"),
     ('kernel = "table"', 'kernel = "table", skip_padding = 2 : i64', "2, which takes the input_stationary kernel"),
     ('kernel = "table"', 'kernel = "input_stationary", skip_padding = 2 : i64', "takes all 5 columns as pixels"),

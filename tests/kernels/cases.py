@@ -679,6 +679,27 @@ _PARTS = [
 ]
 """Of two filters together, and of each."""
 
+LINEAR = [
+    Case(geometry(h, w, c, f, 1, strides=(s, s), n=n), kept, rescale=rescale, clamp=clamp, seed=i,
+         plan=Plan("linear", pixels, 4, 1, 3, unrolled=unrolled))
+    for i, (n, h, w, c, f, s, pixels, unrolled, kept, rescale, clamp) in enumerate([
+        (1, 1, 1, 64, 40, 1, 1, 64, 0.25, "double", False),  # constants stored one by one
+        (2, 1, 1, 70, 33, 1, 1, 64, 0.5, "double", False),
+        (1, 1, 1, 128, 120, 1, 1, 64, 0.1, "single", False),  # constants stored at once
+        (1, 1, 1, 500, 30, 1, 1, 64, 0.6, "double", False),  # turns along the channels
+        (1, 1, 1, 33, 6, 1, 1, 64, 1.0, "double", False),  # filters that four do not divide
+        (1, 1, 1, 48, 9, 1, 1, 64, 0.1, "double", False),  # fewer filters than a block has
+        (1, 1, 1, 20, 7, 1, 1, 64, 0.0, "double", False),
+        (1, 3, 5, 24, 14, 1, 2, 64, 0.4, "double", False),
+        (1, 6, 7, 16, 12, 2, 2, 64, 0.5, "wide", False),
+        (1, 2, 3, 30, 13, 1, 4, 64, 0.5, "double", False),
+        (1, 1, 1, 80, 21, 1, 1, 64, 0.5, "wide", True),
+        (1, 2, 4, 40, 11, 1, 2, 64, 0.5, "none", False),
+        (1, 1, 1, 90, 25, 1, 1, 4, 0.5, "none", True),
+    ])
+]  # fmt: skip
+"""Of four filters that have weights, wherever these are."""
+
 OF_HOSTS = BATCHES | {"pixel-lanes": PIXEL_LANES}
 """What hosts compute that have the ``pixel_lanes`` kernel."""
 

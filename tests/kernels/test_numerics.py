@@ -8,7 +8,7 @@ import dtmm_mlir
 from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.targets import HOST
-from tests.kernels.cases import BATCHES, OF_TARGET
+from tests.kernels.cases import BATCHES, LINEAR, OF_TARGET
 from tests.kernels.convolutions import Case, Sample, build_module, geometry
 from tests.kernels.numerics import check
 
@@ -33,19 +33,25 @@ def test_what_only_one_target_computes_equals_reference(target: str) -> None:
     check(OF_TARGET[target], target)
 
 
+def test_linear_kernel_equals_reference() -> None:
+    check(LINEAR, "cortex-m55")
+
+
 @pytest.mark.parametrize(
     ("target", "kernel", "where"),
     [
         ("cortex-m55", "pairs", "for cores without vectors"),
         ("cortex-m55", "mixed", "for cores without vectors"),
         ("host", "input_stationary", "for cortex-m55"),
+        ("cortex-m4", "linear", "for cortex-m55"),
         ("cortex-m4", "input_stationary", "for cortex-m55"),
         ("cortex-m55", "pixel_lanes", "for hosts with AVX2 or dot products"),
         ("generic", "pixel_lanes", "for hosts with AVX2 or dot products"),
     ],
 )
 def test_kernel_of_another_instruction_set_is_refused(target: str, kernel: Kernel, where: str) -> None:
-    plan = Plan(kernel, 1, 1, 3 if kernel == "mixed" else 1, 4)
-    module = build_module([Sample.of(Case(geometry(4, 4, 16, 5), plan=plan))])
+    plan = Plan(kernel, 1, 4 if kernel == "linear" else 1, 3 if kernel == "mixed" else 1, 4)
+    shape = geometry(4, 4, 16, 5, 1 if kernel == "linear" else 3)
+    module = build_module([Sample.of(Case(shape, plan=plan))])
     with pytest.raises(DtmmError, match=f"{kernel} kernel, which there is {where} only"):
         dtmm_mlir.compile(module, target=target)

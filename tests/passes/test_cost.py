@@ -60,6 +60,14 @@ def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels:
     check([Case(geometry(8, 16, channels, 24), kept, plan=plan) for kept in (0.1, 0.4, 0.8)], "cortex-m55")
 
 
+@pytest.mark.parametrize("kept", [0.15, 0.5, 0.9])
+def test_linear_kernel_takes_what_was_predicted(kept: float) -> None:
+    shapes = [geometry(1, 1, 256, 64, 1), geometry(1, 1, 100, 130, 1), geometry(4, 4, 64, 50, 1)]
+    plans = [Plan("linear", min(2, shape.w), 4, 1, 2) for shape in shapes]
+    cases = [Case(shape, kept, seed=1, plan=plan) for shape, plan in zip(shapes, plans, strict=True)]
+    check(cases, "cortex-m55")
+
+
 SHAPES = [
     (geometry(28, 28, 1, 16), 1.0),
     (geometry(16, 16, 18, 24, 1), 0.5),

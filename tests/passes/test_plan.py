@@ -109,6 +109,18 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
     assert pruned < 0.97 * dense
 
 
+@pytest.mark.parametrize(("channels", "filters"), [(256, 64), (126, 40), (64, 200)])
+def test_filters_without_weights_of_a_fully_connected_layer_take_next_to_nothing(channels: int, filters: int) -> None:
+    target = get_target("cortex-m55")
+    isa, costs = isa_of(target.isa, target.vector_bytes), costs_of(target.isa)
+    module = module_of([Case(geometry(1, 1, channels, filters, 1), kept) for kept in (0.25, 1.0)])
+    PlanKernels(target=target.name)(module)
+    views, plans = [ConvView(op) for op in walk(module, CONV)], plans_in(module)
+    pruned, dense = (estimate(view, plan, isa, costs) for view, plan in zip(views, plans, strict=True))
+    assert [plan.kernel for plan in plans] == ["linear", "table"]
+    assert pruned < 0.35 * dense
+
+
 def host_plans(name: str, cases: list[Case]) -> list[tuple[Plan, float]]:
     """What is chosen for hosts with an instruction set, and what it is estimated to take."""
     isa, costs, module = isa_of(name, 16), costs_of(name), module_of(cases)
