@@ -71,7 +71,7 @@ def costs_of(isa: str, element: str = "i8") -> Mapping[str, float]:
     Those of microcontrollers and AArch64 were measured, see ``benchmarks/calibrate.py``. On x86-64, those of
     ``pixel_lanes`` kernels are ratios of times on an AMD EPYC of family 25, model 17, see
     ``benchmarks/calibrate_host.py``; that of a multiplication is in units of what the ``table`` kernel's estimates take
-    there, or for AVX512 on an Intel Xeon of family 6, model 207. Those for AVX-VNNI are of AVX512's form of it.
+    there, or for AVX512 on an Intel Xeon of family 6, model 207. AVX-VNNI was measured in AVX512's form of it.
 
     Args:
         isa: one of the ``isa`` names of targets.

@@ -280,13 +280,6 @@ def halves(value: ir.Value) -> list[ir.Value]:
     ]
 
 
-def interleave(a: ir.Value, b: ir.Value) -> list[ir.Value]:
-    """The elements of two vectors in turn, the lower and the upper halves'."""
-    lanes = ir.VectorType(a.type).shape[0]
-    order = [at + lane for lane in range(lanes) for at in (0, lanes)]
-    return [vector.ShuffleOp(a, b, part).result for part in (order[:lanes], order[lanes:])]
-
-
 def concatenate(*values: ir.Value) -> ir.Value:
     """Vectors of the same type, two, four or more, in one."""
     while len(values) > 1:

@@ -134,7 +134,7 @@ def test_few_pruned_filterlets_save_time_on_a_host(isa: str, size: int, channels
     shape = geometry(size, size, channels, filters)
     (quarter, least), (most, pruned), (_, dense) = host_plans(isa, [Case(shape, kept) for kept in (0.25, 0.9, 1.0)])
     assert {quarter.kernel, most.kernel} == {"pixel_lanes"}
-    assert 1.9 * least < pruned < 0.98 * dense
+    assert 2 * least < pruned < 0.98 * dense
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_few_pruned_filterlets_save_time_on_a_host(isa: str, size: int, channels
         (geometry(24, 24, 159, 8), 4),  # not near, but a row or two more would be copied for each
         (geometry(56, 56, 64, 8, 1), 4),
         (geometry(16, 16, 52, 8), 4),  # seven would lie near, but five be computed twice
-        (geometry(61, 61, 30, 8), 4),  # of which three are computed twice
+        (geometry(61, 61, 30, 8), 3),  # of which two are computed twice, not three
     ],
 )
 def test_rows_of_planes(shape: Geometry, rows: int) -> None:
