@@ -183,7 +183,7 @@ class PixelLanesKernel(ConvKernel):
 
     def _parameters_of(self, number: Index) -> ir.Value:
         """Address of those of, of all blocks' filters, the ``number``-th."""
-        return emit.advance(self._parameters_at, emit.mul(number, self.parameters.shape[1] * _WORD))
+        return emit.advance(self._parameters_at, emit.mul(number, (1 + self._scales.shape[1]) * _WORD))
 
     def _finish(self, sums: Sequence[ir.Value], scale: ir.Value) -> list[ir.Value]:
         """One filter's sums as its results; ``scale`` is the address of its row of ``Isa.pixel_scales``."""
@@ -205,9 +205,7 @@ class PixelLanesKernel(ConvKernel):
                 """The last ones overlap others where ``together`` does not divide the filters."""
                 first = emit.minimum(emit.mul(i, together), max(0, filters - together))
                 lines = emit.advance(results, emit.mul(first, self._line))
-                values = [
-                    emit.load_from(emit.advance(lines, i * _VECTOR), self._vector, self._line) for i in range(QUAD)
-                ]
+                values = [emit.load_from(emit.advance(lines, i * _VECTOR), self._vector) for i in range(QUAD)]
                 pixels = (quads.pixels_of_channels if self.rescale else quads.pixels_of_quads)(values)
                 address = emit.advance(start, emit.mul(first, size))
                 quads.store(self.isa, pixels, address, filters * size, min(filters * size, CHANNELS))
