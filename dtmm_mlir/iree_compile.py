@@ -27,6 +27,8 @@ PHASES = (
 )
 """Names that ``--compile-to`` of ``iree-compile`` takes, in order, without its last, ``end``."""
 
+_PARTITIONING = "iree-stream-partitioning-favor"
+
 _FATAL = re.compile(r"^LLVM ERROR: (.*)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:(?P<where>.*?):\s)?error: (?P<message>.*)$", re.MULTILINE)
 
@@ -67,11 +69,15 @@ def tool(name: str = "iree-compile") -> Path:
 def run(source: Path, output: Path, flags: Sequence[str]) -> None:
     """Compiles ``source`` (MLIR text or bytecode) to ``output``; is quiet where all goes well.
 
+    Dispatches run one after the other unless a flag says otherwise: for those that may run at the same time, IREE lays
+    out memory in an order that differs from run to run.
+
     Raises:
         CrashError: ``iree-compile`` dies of a signal.
         DtmmError: it fails, with the first errors it prints; or takes too long.
     """
-    command = [str(tool()), str(source), "-o", str(output), *flags]
+    order = [] if any(_PARTITIONING in flag for flag in flags) else [f"--{_PARTITIONING}=debug"]
+    command = [str(tool()), str(source), "-o", str(output), *order, *flags]
     child = run_child(command)
     if child.returncode == 0:
         return

@@ -36,8 +36,9 @@ def _files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+@pytest.mark.parametrize("model", ["single_conv", "resnet12_vww"])
 @pytest.mark.parametrize("target", ["host", "cortex-m55"])
-def test_artifacts(target: str, models: Path, tmp_path: Path) -> None:
+def test_artifacts(target: str, model: str, models: Path, tmp_path: Path) -> None:
     board = dtmm_mlir.targets.get_target(target)
     if board.cross_prefix and shutil.which(f"{board.cross_prefix}gcc") is None:
         pytest.skip(f"needs {board.cross_prefix}gcc")
@@ -45,9 +46,9 @@ def test_artifacts(target: str, models: Path, tmp_path: Path) -> None:
     for seed, place in (("1", "a"), ("77", "b/some/where/else")):
         folder = tmp_path / place
         folder.mkdir(parents=True)
-        shutil.copy(models / "single_conv.tflite", folder)
+        shutil.copy(models / f"{model}.tflite", folder)
         environment = {**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder)}
-        command = program("compile", "single_conv.tflite", "--target", target, "-o", "out")
+        command = program("compile", f"{model}.tflite", "--target", target, "-o", "out")
         subprocess.run(command, cwd=folder, env=environment, check=True)
         made.append(_files(folder / "out"))
     assert made[0] == made[1]
