@@ -1,4 +1,4 @@
-"""Milliseconds of whole models on this machine, one thread, beside LiteRT and stock IREE.
+"""Milliseconds of whole models on this machine, one thread, beside LiteRT, ONNX Runtime and stock IREE.
 
 All engines take turns within one run, so that what else the machine does hits them alike.
 """
@@ -27,8 +27,9 @@ from dtmm_mlir.artifact import HOST_MODULE
 from dtmm_mlir.compiler import ir_after
 from dtmm_mlir.targets import HOST
 
-OURS, STOCK, LITERT = "dtmm-mlir", "IREE", "LiteRT"
+OURS, STOCK, LITERT, ONNX_RUNTIME = "dtmm-mlir", "IREE", "LiteRT", "ONNX Runtime"
 WITH_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
+WITH_ONNX_RUNTIME = WITH_LITERT and all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
 WIDENED = "vgg11_widened"
 NAMES = [*record.NAMES, WIDENED] if WITH_LITERT else record.NAMES
 TURN_SECONDS = 0.05
@@ -96,6 +97,23 @@ def litert_engine(model: bytes, x: np.ndarray) -> Engine:
     return Engine(LITERT, interpreter.invoke, lambda: interpreter.get_tensor(output))
 
 
+def onnx_runtime_engine(model: bytes, x: np.ndarray) -> Engine:
+    import onnxruntime
+    from onnx_model import onnx_model
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx_model(model), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    binding.bind_cpu_input(session.get_inputs()[0].name, (x.view(np.uint8) ^ 128))
+    binding.bind_output(session.get_outputs()[0].name)
+
+    def output() -> np.ndarray:
+        return (binding.copy_outputs_to_cpu()[0] ^ 128).view(np.int8)
+
+    return Engine(ONNX_RUNTIME, lambda: session.run_with_iobinding(binding), output)
+
+
 def engines(model: bytes, x: np.ndarray, folder: Path) -> list[Engine]:
     """All engines; ``folder`` must last as long as they do."""
     source = folder / "model.tflite"
@@ -108,7 +126,8 @@ def engines(model: bytes, x: np.ndarray, folder: Path) -> list[Engine]:
         iree_engine(OURS, ours.dir / HOST_MODULE, entry, x),
         iree_engine(STOCK, folder / "stock.vmfb", entry, x),
     ]
-    return [*found, litert_engine(model, x)] if WITH_LITERT else found
+    found += [litert_engine(model, x)] if WITH_LITERT else []
+    return found + ([onnx_runtime_engine(model, x)] if WITH_ONNX_RUNTIME else [])
 
 
 def take_turns(engines: list[Engine], turns: int) -> dict[str, list[float]]:
@@ -211,12 +230,14 @@ def show(timings: list[Timing], console: Console) -> None:
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 def main(models: tuple[str, ...], shares: tuple[float, ...], channels: int, turns: int, file: Path | None) -> None:
     console = Console(width=120)
-    if not WITH_LITERT:
-        console.print("LiteRT is left out: the package ai-edge-litert is missing (extra 'bench').")
+    packages = {"ai-edge-litert": WITH_LITERT, "onnxruntime": WITH_ONNX_RUNTIME}
+    for engine, there in zip((LITERT, ONNX_RUNTIME), packages.values(), strict=True):
+        if not there:
+            console.print(f"{engine} is left out: packages of the extra 'bench' are missing.")
     timings = [t for name in models for share in shares for t in measure(name, share, channels, turns)]
     show(timings, console)
     if file:
-        versions = record.versions(["ai-edge-litert"] if WITH_LITERT else [])
+        versions = record.versions([name for name, there in packages.items() if there])
         versions["processor"] = record.processor()
         record.write(file, versions, [asdict(timing) for timing in timings])
 

@@ -57,6 +57,23 @@ def test_host_engines_agree(tmp_path: Path) -> None:
     assert all(result["milliseconds"] >= result["fastest"] > 0 for result in results.values())
 
 
+@pytest.mark.parametrize("model", ["resnet12_vww", "vgg11_cifar10"])
+def test_onnx_model_computes_what_the_tflite_model_does(
+    model: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """About: ONNX Runtime scales sums in f32, so that any activation may be off by one."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from onnx_model import onnx_model
+
+    data = np.load(models / f"{model}.npz")
+    session = onnxruntime.InferenceSession(onnx_model((models / f"{model}.tflite").read_bytes()))
+    (x,), (output,) = session.get_inputs(), session.run(None, {"t0": data["inputs"][0].view(np.uint8) ^ 128})
+    assert x.name == "t0"
+    assert np.abs((output ^ 128).view(np.int8).astype(int) - data["expected"][0]).max() <= 4
+
+
 @needs_cross_tools
 def test_sweep(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
