@@ -28,6 +28,7 @@ PHASES = (
 """Names that ``--compile-to`` of ``iree-compile`` takes, in order, without its last, ``end``."""
 
 _PARTITIONING = "iree-stream-partitioning-favor"
+"""The flag that tells which dispatches may run at the same time."""
 
 _FATAL = re.compile(r"^LLVM ERROR: (.*)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:(?P<where>.*?):\s)?error: (?P<message>.*)$", re.MULTILINE)

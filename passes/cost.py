@@ -35,7 +35,7 @@ _NEAREST_CACHE = 32 << 10
 """Bytes that a processor's nearest cache holds."""
 
 _STORED_BESIDE = 4
-"""Vectors of sums of a ``pixel_lanes`` kernel's block whose stores take no time beside the next multiplications."""
+"""Vectors of sums of a ``pixel_lanes`` kernel's block that become results in no time beside multiplications."""
 
 _ADDRESSES_CODE = 170
 """Bytes of code, about, that writes addresses of sums for passes of the same kinds."""
@@ -326,7 +326,7 @@ def _linear_counts(conv: Convolution, plan: Plan, isa: Isa) -> dict[str, int]:
 
 
 def _linear_blocks(conv: Convolution, plan: Plan) -> np.ndarray:
-    """[blocks, filters of a block]"""
+    """[blocks, filters of a block] int: what the kernel computes."""
     return blocks_of_filters(conv.kept.any(axis=(1, 2)), plan.filters)
 
 

@@ -22,8 +22,8 @@ def find_target(module: ir.Module, flags: Sequence[str], chosen: str = "") -> Ta
     """The target ``chosen``, else that of the cpu which the module or the flags name.
 
     Without a cpu that dtmm-mlir knows it is what the environment variable ``DTMM_MLIR_TARGET`` names, then the host for
-    one whose features include those of its kernels, then ``x86-64-v3`` for one with AVX2, then ``generic``: as for
-    ``iree-compile``, no cpu means any.
+    one whose features include those of its kernels, then ``x86-64-v3`` for one with AVX2 and FMA, then ``generic``: as
+    for ``iree-compile``, no cpu means any.
 
     Args:
         module: may have ``hal.device.targets``.
@@ -38,7 +38,7 @@ def find_target(module: ir.Module, flags: Sequence[str], chosen: str = "") -> Ta
     named += [(match[1].replace("-", "_"), match[2]) for flag in flags if (match := _IN_FLAG.fullmatch(flag))]
     cpus = {value for kind, value in named if kind == "cpu"}
     features = {feature for kind, value in named if kind == "cpu_features" for feature in value.split(",")}
-    has_isa = f"+{HOST.isa}" in features
+    has_isa = _includes(features, HOST)
     name = chosen or os.environ.get(VARIABLE)
     if name == HOST.name and HOST.isa != GENERIC.isa and not has_isa and cpus <= {GENERIC.cpu} and _is_compiler(flags):
         raise DtmmError(
@@ -53,7 +53,13 @@ def find_target(module: ir.Module, flags: Sequence[str], chosen: str = "") -> Ta
         return get_target(name)
     if has_isa:
         return HOST
-    return X86_64_V3 if f"+{X86_64_V3.isa}" in features else GENERIC
+    return X86_64_V3 if _includes(features, X86_64_V3) else GENERIC
+
+
+def _includes(features: set[str], target: Target) -> bool:
+    """Whether cpu features, as LLVM calls them, include those of the target's kernels; AVX2 alone does not mean FMA."""
+    needed = {f"+{target.isa}"} | ({"+fma"} if target.isa in ("avx2", "avxvnni") else set())
+    return needed <= features
 
 
 def parent_flags() -> list[str]:

@@ -80,6 +80,7 @@ def test_optimize_chooses_the_kernel(iree_compile: Compile, tmp_path: Path, m4_f
             {},
             "host" if HOST.isa == "avx2" else "x86-64-v3",
         ),
+        (["--iree-llvmcpu-target-cpu=haswell", "--iree-llvmcpu-target-cpu-features=+avx2"], {}, "generic"),
     ],
 )
 def test_target(
