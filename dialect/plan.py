@@ -47,7 +47,8 @@ class Plan:
             keep many positions in common, wherever they are.
         run_width: neighbouring filterlets along kx stored as one run. With one filter and a width of 1 this is plain
             FWCS; otherwise filterlets that were pruned are stored as zeros where a neighbour survives. In ``pairs`` 1,
-            or the kernel's width where rows that both filters keep wholly are runs; in ``mixed`` the kernel's width.
+            or the kernel's width where rows that both filters keep wholly are runs; in ``mixed`` the kernel's width; in
+            ``input_stationary`` 1, or the kernel's width where inputs stay in registers from column to column.
         rows: output rows computed per refill of the row buffer, or of the ``pixel_lanes`` kernel's planes.
         joined: channels of each pixel, from its last, that are multiplied together with those of the run's other
             pixels: 0, C modulo 16 in runs as wide as the kernel, or C. The others are padded to whole vectors.
@@ -97,9 +98,14 @@ class Plan:
         return self.skip_padding > 1
 
     @property
+    def slides(self) -> bool:
+        """Whether the ``input_stationary`` kernel keeps inputs in registers from one kernel column to the next."""
+        return self.kernel == "input_stationary" and self.run_width > 1
+
+    @property
     def _stores_fwcs(self) -> bool:
         """Whether plain FWCS is stored, of which the kernel makes its own blocks and runs."""
-        return self.kernel in MEMBERS or self.kernel in ("linear", "pixel_lanes")
+        return self.kernel in MEMBERS or self.kernel in ("linear", "input_stationary", "pixel_lanes")
 
     @property
     def stored_filters(self) -> int:

@@ -277,8 +277,10 @@ def _input_stationary(plan: Plan, view: ConvView | PackedConvView) -> Findings:
     g = plan.shape(view.geometry)
     if view.element_type != "i8" or g.groups > 1:
         yield "plan names the input_stationary kernel, which takes i8 and one group"
-    if plan.filters > 1 or plan.run_width > 1:
-        yield "plan names the input_stationary kernel, which takes filters and run_width of 1"
+    if plan.filters > 1 or plan.run_width not in (1, g.kw):
+        yield f"plan names the input_stationary kernel, which takes filters of 1, and a run_width of 1 or {g.kw}"
+    elif plan.slides and plan.joined == g.c:
+        yield f"plan's run_width = {plan.run_width} takes channels that are not joined in the input_stationary kernel"
     pixels, rows = min(plan.pixels, g.ow), plan.pixel_rows
     divides = rows <= g.oh and (plan.rows >= g.oh or plan.rows % rows == 0)
     if rows > 1 and (pixels not in (4, g.ow) or not divides or pixels * rows > 8):

@@ -38,7 +38,7 @@ from dtmm_mlir.passes.kernels.planes import PlaneLayout
 from dtmm_mlir.passes.kernels.quads import LANES as PIXELS
 from dtmm_mlir.passes.kernels.rows import row_pixels, sampling
 from dtmm_mlir.passes.kernels.select import isa_of
-from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, columns_inside
+from dtmm_mlir.passes.kernels.stationary_schedule import Schedule, columns_inside, share_inputs
 from dtmm_mlir.passes.plan_file import read_plans
 from dtmm_mlir.targets import get_target
 
@@ -88,6 +88,12 @@ _RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 100, 300
 _ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (8, 16), "size": (2,)}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel; in ``balanced`` the more only where
 pruning frees bytes for it."""
+
+_SLIDING_ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (4, 8, 16), "size": ()}
+"""The same where each kernel column has code of its own, which is only where pruning frees bytes for it, too."""
+
+_SLIDING_GAIN = 0.99
+"""Instructions of plans with such code must be fewer than this of the others' in ``balanced``."""
 
 
 @dataclass
@@ -162,7 +168,11 @@ def choose(
 
     def best(most: float) -> tuple[float, Plan]:
         """The estimate and the plan of those that store at most so many bytes."""
-        found = min((plan for plan in plans if bytes[plan] <= most), key=order)
+        within = [plan for plan in plans if bytes[plan] <= most]
+        others = [plan for plan in within if not plan.slides]
+        found = min(within, key=order)
+        other = min(others, key=order, default=found)
+        found = found if estimates[found] < _SLIDING_GAIN * estimates[other] else other
         return estimates[found], found
 
     if optimize == "size":
@@ -179,21 +189,21 @@ def choose(
 
 def _has_bytes_for(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     """Whether parameters may be stored again for each zone of output rows, columns take code, and rounds be long: all
-    are few bytes beside the unpruned weights, and weights, parameters and rounds no more than these."""
-    beside, code = repeated_bytes(conv, plan, isa) + _rounds_code(conv, plan), _columns_code(conv, plan)
+    are few bytes beside the unpruned weights, and weights, parameters and passes no more than these."""
+    beside, code = repeated_bytes(conv, plan, isa) + _passes_code(conv, plan), _columns_code(conv, plan)
     if not beside + code:
         return True
     within = not beside or beside <= conv.weights.nbytes - stored_bytes(conv, plan, isa)
     return within and beside + code <= conv.weights.nbytes * _BESIDE
 
 
-def _rounds_code(conv: Convolution, plan: Plan) -> int:
-    """Bytes of code that rounds take beyond those of the shortest ones."""
+def _passes_code(conv: Convolution, plan: Plan) -> int:
+    """Bytes of code that passes take beyond those with the shortest rounds, and with the same code for all columns."""
     shortest = _ROUNDS["balanced"][0]
-    if plan.kernel != "input_stationary" or plan.unrolled <= shortest:
+    if plan.kernel != "input_stationary" or (plan.unrolled <= shortest and not plan.slides):
         return 0
     shape = plan.shape(conv.geometry)
-    more, less = (Schedule.of(shape, each) for each in (plan, replace(plan, unrolled=shortest)))
+    more, less = (Schedule.of(shape, each) for each in (plan, replace(plan, unrolled=shortest, run_width=1)))
     return more.passes.bytes - less.passes.bytes
 
 
@@ -368,23 +378,28 @@ def _input_stationary(conv: Convolution, isa: Isa, optimize: Optimize) -> Iterat
     if not isa.stationary_inputs or conv.element_type != "i8" or g.groups > 1:
         return
     channels = -(-g.c // LANES) * LANES
+    fewest = {-(-g.ow // pixels): pixels for pixels in range(min(_MOST_PIXELS, g.ow), 0, -1)}  # by blocks of a row
     several = {
         (pixels, rows) for pixels in (4, g.ow) for rows in range(2, _MOST_PIXELS // pixels + 1) if pixels <= g.ow
     }
     blocks = (
-        *((pixels, 1) for pixels in range(1, min(_MOST_PIXELS, g.ow) + 1)),
+        *((pixels, 1) for pixels in fewest.values()),
         *sorted((pixels, rows) for pixels, rows in several if rows <= g.oh),
     )
     joinable = _joinable(conv, g.kw, LANES) | ({g.c} if g.kw == 1 == g.dilations[1] and g.c % LANES else set())
     skips = (0,) if optimize == "size" else (0, 1, 2) if _fits_what_sums_miss(conv) else (0, 1)
     stores = (0, 1) if _ALMOST_ALL < conv.kept.mean() < 1 else (0,)
-    choices = product(blocks, joinable, skips, stores, _ROUNDS[optimize])
-    for (pixels, together), joined, skip, dense, unrolled in choices:
+    codes = [(1, unrolled) for unrolled in _ROUNDS[optimize]]
+    codes += [(g.kw, unrolled) for unrolled in _SLIDING_ROUNDS[optimize] if g.kw > 1]
+    choices = product(blocks, joinable, skips, stores, codes)
+    for (pixels, together), joined, skip, dense, (width, unrolled) in choices:
         if skip == 1 and not _may_skip_rows(g, pixels, together):
             continue
         if skip == 2 and (joined == g.c or not _may_skip_columns(g, pixels)):
             continue
-        plan = Plan("input_stationary", pixels, 1, 1, together, joined, dense, unrolled, skip, together)
+        if width > 1 and (joined == g.c or not share_inputs(g, pixels)):
+            continue
+        plan = Plan("input_stationary", pixels, 1, width, together, joined, dense, unrolled, skip, together)
         far = pixels == 1 or _is_out_of_reach(g.strides[1] * channels, g.strides[1] * joined, isa)
         if not _leaves_room(conv, plan, isa) or (pixels * together == _MOST_PIXELS and far):
             continue

@@ -81,10 +81,11 @@ class Convolution:
 
     @property
     def plan_text(self) -> str:
-        """The plan in a few words: ``table 4x2 run 3 dense`` is 4 pixels by 2 filters, runs of 3, all stored."""
+        """The plan in a few words: ``table 4x2 run 3 dense`` is 4 pixels by 2 filters, runs of 3, all stored;
+        ``sliding`` is said of inputs that stay in registers from kernel column to kernel column."""
         plan = self.plan
         words = [plan.kernel, f"{plan.pixels}x{plan.filters}"]
-        words += [f"run {plan.run_width}"] if plan.run_width > 1 else []
+        words += ["sliding" if plan.slides else f"run {plan.run_width}"] if plan.run_width > 1 else []
         words += [f"joined {plan.joined}"] if plan.joined else []
         return " ".join([*words, "dense"] if plan.dense else words)
 

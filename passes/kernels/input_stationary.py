@@ -20,9 +20,17 @@ from dtmm_mlir.passes.kernels import emit
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD, Window, WindowKernel
 from dtmm_mlir.passes.kernels.emit import Index
 from dtmm_mlir.passes.kernels.isa import Stored
-from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, STEP, Chain, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import FOLLOWING, HEADER, LANES, STEP, Passes
 from dtmm_mlir.passes.kernels.rows import RowLayout
-from dtmm_mlir.passes.kernels.stationary_schedule import Counts, Entries, Schedule, Zone, stored_sums, stores_constants
+from dtmm_mlir.passes.kernels.stationary_schedule import (
+    Counts,
+    Entries,
+    Pass,
+    Schedule,
+    Zone,
+    stored_sums,
+    stores_constants,
+)
 
 PARAMETERS = 3
 """Words per filter: bias, multiplier, and shift with how far the next one's results are, see ``STEP``."""
@@ -82,12 +90,10 @@ class InputStationaryKernel(WindowKernel):
 
     @property
     def values(self) -> np.ndarray:
-        """By position, then vector, then filter; then by row of joined channels."""
+        """By pass, then filter."""
         parts = [
-            self._weights(joined, place)[:, v * LANES : v * LANES + stored].reshape(-1)
-            for joined in (False, True)
-            for place in self._places[joined]
-            for v, stored in enumerate(self._schedule.stored(joined))
+            self._weights(joined, place)[:, v * LANES : v * LANES + self._schedule.stored(joined)[v]].reshape(-1)
+            for joined, (place, v) in self._schedule.stored_passes(self._counts)
         ]
         vectors = [self._schedule.stored(joined) for joined in (False, True) if self._places[joined]]
         return np.concatenate([*parts, np.zeros(LANES - vectors[-1][-1] if vectors else 0, np.int8)])
@@ -129,13 +135,12 @@ class InputStationaryKernel(WindowKernel):
         return sum(1 + int(self._counts.at(each)[other]) for each, other in before)
 
     @cached_property
-    def _weights_before(self) -> dict[tuple[bool, int], int]:
-        """Bytes of ``values`` before those of each position and row."""
-        before, end = dict[tuple[bool, int], int](), 0
-        for joined in (False, True):
-            for place in self._places[joined]:
-                before[joined, place] = end
-                end += int(self._counts.at(joined)[place]) * sum(self._schedule.stored(joined))
+    def _weights_before(self) -> dict[tuple[bool, Pass], int]:
+        """Bytes of ``values`` before those of each pass."""
+        before, end = dict[tuple[bool, Pass], int](), 0
+        for joined, (place, v) in self._schedule.stored_passes(self._counts):
+            before[joined, (place, v)] = end
+            end += int(self._counts.at(joined)[place]) * self._schedule.stored(joined)[v]
         return before
 
     @property
@@ -159,34 +164,43 @@ class InputStationaryKernel(WindowKernel):
         return np.array([words for entries in self._lists[0] for words in self._headers_of(entries)], np.int64)
 
     def _headers_of(self, entries: Entries) -> Iterator[tuple[int, int, int, int]]:
-        schedule, passes, unrolled = self._schedule, self._passes, self.plan.unrolled
+        schedule, passes = self._schedule, self._passes
         rounds = weights = 0
         for i, ((k, place), at) in enumerate(zip(entries, self._reached(entries), strict=False)):
             kind, chains = schedule.kinds[k], passes.kinds[k]
             if place is None:
-                yield rounds, weights, -chains[-1].moved, passes.leave(chains[-1], self._first_chain(entries[i + 1 :]))
+                begin = schedule.offset(kind, *self._loaded_again(entries, i))
+                yield rounds, weights, begin - at, passes.leave(k, self._first_kind(entries[i + 1 :]))
                 continue
-            count, stored = int(self._counts.at(kind.joined)[place]), schedule.stored(kind.joined)
-            addressed = schedule.addressed(kind.joined, self._counts)[place]
-            rounds = self._rounds_at(k, addressed) - self._lists_at[0]
-            first = self._weights_before[kind.joined, place]
-            for v, chain in enumerate(chains):
-                weights = first + count * sum(stored[: kind.vectors[0] + v])
-                step = LANES - chains[0].moved if v else schedule.offset(kind, place) - at
-                yield rounds, weights, step, passes.jump(chains[v - 1], chain) + chain.entry(-count % unrolled)
+            for n, (at_place, vector) in enumerate(schedule.passes_at(kind, place)):
+                chain, begin = chains[n], schedule.offset(kind, at_place, vector)
+                count = int(self._counts.at(kind.joined)[at_place])
+                if count:
+                    addressed = schedule.addressed(kind.joined, self._counts)[at_place]
+                    rounds = self._rounds_at(k, addressed) - self._lists_at[0]
+                    weights = self._weights_before[kind.joined, (at_place, vector)]
+                yield rounds, weights, begin + chain.loads.entered - at, passes.jump(chains[n - 1], chain, count)
+                at = begin + chain.loads.left
 
-    def _first_chain(self, entries: Entries) -> Chain | None:
-        """The code whose loads the first of some passes begins with, that of the last vector; None without passes."""
-        return self._passes.kinds[entries[0][0]][-1] if entries else None
+    @staticmethod
+    def _first_kind(entries: Entries) -> int | None:
+        """The kind of the first of some passes; None without passes."""
+        return entries[0][0] if entries else None
+
+    def _loaded_again(self, entries: Entries, jump: int) -> Pass:
+        """The pass whose inputs the jump behind some passes loads."""
+        kind, place = entries[jump - 1]
+        assert place is not None
+        return self._schedule.loaded_again(self._schedule.kinds[kind], place)
 
     def _reached(self, entries: Entries) -> list[int]:
         """How far from the window, of the channels before, the address of inputs is ahead of each entry, and behind the
         last one."""
         reached = [0]
-        for k, place in entries:
+        for i, (k, place) in enumerate(entries):
             kind, chains = self._schedule.kinds[k], self._passes.kinds[k]
-            moved = (len(chains) - 1) * LANES + chains[-1].moved
-            reached.append(reached[-1] if place is None else self._schedule.offset(kind, place) + moved)
+            last = self._loaded_again(entries, i) if place is None else self._schedule.passes_at(kind, place)[-1]
+            reached.append(self._schedule.offset(kind, *last) + chains[0 if place is None else -1].loads.left)
         return reached
 
     @cached_property
@@ -347,7 +361,8 @@ class InputStationaryKernel(WindowKernel):
     def _write_rounds(self, numbers: list[int], places: list[int]) -> None:
         """The addresses of the sums of the filters that take part at some places, for some kinds of passes."""
         kinds = [self._schedule.kinds[number] for number in numbers]
-        chains = [self._passes.kinds[number][0] for number in numbers]
+        code = self._schedule.code_of(kinds[0].joined, places[0])
+        chains = [self._passes.kinds[number][code] for number in numbers]
         unrolled, joined = self.plan.unrolled, kinds[0].joined
         entry, lanes = ir.MemRefType(self.offset_table.type).element_type, min(unrolled, RESULTS)
         narrow, wide = (emit.vector_type(lanes, type) for type in (entry, emit.i32()))
@@ -367,7 +382,7 @@ class InputStationaryKernel(WindowKernel):
                 copy(at, source, targets)
             source = emit.advance(source, filters, entry)
             behind = [emit.advance(target, emit.mul(filters, WORD)) for target in targets]
-            again = [_number(self._passes.again(chain)) for chain in chains]
+            again = [_number(chain.again) for chain in chains]
             return [source, *(_put(target, word) for target, word in zip(behind, again, strict=True))]
 
         def place(number: Index, source: ir.Value, *targets: ir.Value) -> list[ir.Value]:
@@ -382,8 +397,8 @@ class InputStationaryKernel(WindowKernel):
             if max(counts) > unrolled:
                 whole = partial(round, unrolled)
                 source, *ends = emit.loop(0, emit.sub(rounds, 1), lambda _, *at: whole(*at), [source, *ends])
-            for chain, end in zip(chains, ends, strict=True):
-                _put(emit.advance(end, -WORD), _number(self._passes.following(chain)))
+            for end in ends:
+                _put(emit.advance(end, -WORD), _number(FOLLOWING))
             return [source, *ends]
 
         targets = [self._at_lists(self._rounds_at(number, places[0])) for number in numbers]
@@ -441,7 +456,7 @@ class InputStationaryKernel(WindowKernel):
         number, first = self._lists[1][zone]
         entries = self._lists[0][number]
         at = self._lists_at[number] - self._lists_at[0] + self._schedule.words_of(entries[:first]) * WORD
-        return at, self._reached(entries)[first], self._passes.start(self._first_chain(entries[first:]))
+        return at, self._reached(entries)[first], self._passes.start(self._first_kind(entries[first:]))
 
     def _of_row(self, y: Index, values: Sequence[int]) -> Index:
         """The one of ``values``, one for each zone, that output row ``y`` is in."""
@@ -475,7 +490,8 @@ class InputStationaryKernel(WindowKernel):
         behind the first list, and what to add to the distance of their windows for it; none where only one of both is
         read."""
         kinds = self._schedule.kinds
-        if not all(any(kind.joined == joined for kind in kinds) for joined in (False, True)):
+        both = all(any(kind.joined == joined for kind in kinds) for joined in (False, True))
+        if not both or not self._has_passes:
             return []
         return [self._joined_step_of(self._lists[1][zone][0]) for zone in self._schedule.zones]
 

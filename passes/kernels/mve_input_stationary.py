@@ -2,14 +2,15 @@
 
 All of it is assembly, because LLVM has no ``vmlava`` on sums that are loaded and stored together.
 
-A *pass* loads one vector of inputs per pixel and multiplies it by the weights of all filters that take part. Passes are
-code threaded by a list in memory. There are *chains* of code, each of which begins by loading the inputs and goes on
-with the products of ``Chain.unrolled`` filters; a pass whose filters are no multiple of that enters its first round
-further down. The list holds, for each pass, words that tell
+A *pass* has one vector of inputs per pixel in registers and multiplies it by the weights of all filters that take part.
+Passes are code threaded by a list in memory. There are *chains* of code, each of which has the products of
+``Chain.unrolled`` filters, and behind them the loads of the next pass's inputs; a pass whose filters are no multiple of
+that enters its first round further down. Passes over neighbouring kernel columns may follow each other, each in a chain
+of its own, which loads only what the one before has not. The list holds, for each pass, words that tell
 
 - where the addresses of its filters' sums are,
 - where its weights are,
-- how many bytes its inputs are from those loaded before,
+- how many bytes the inputs it loads are from those loaded before,
 - where in the code its products begin, in bytes from behind the jump.
 
 Addresses of sums are in rounds, each followed by a word that tells where the code goes on. Passes over the same kernel
@@ -19,6 +20,7 @@ again what is there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,62 +59,125 @@ _RESULT, _SECOND_RESULT, _NEXT_OFFSETS = "q5", "q6", "q6"
 _JUMP = 2
 """Bytes of ``add pc, register``, which counts from four bytes behind its own address. All others have four bytes."""
 
+FOLLOWING = _JUMP - WORD
+"""The word behind a pass's last round: the next one's loads come next."""
+
+
+_RESIDENT = 7
+"""Vector registers that inputs wait in."""
+
+
+def hold(inputs: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Where passes that follow each other have their inputs, and which ones they load.
+
+    Args:
+        inputs: where those of each pixel are, up to eight of each pass, two of which share the last register then.
+
+    Yields:
+        Of each pass the numbers of its pixels' vector registers, and the pixels whose inputs are not there already.
+    """
+    held = dict[int, int]()
+    for places in inputs:
+        own = places[: _RESIDENT - 1] if len(places) > _RESIDENT else places
+        shared = len(places) - len(own)
+        last = _RESIDENT - 1
+        kept = {place: held[place] for place in own if place in held and not (shared and held[place] == last)}
+        free = (register for register in range(_RESIDENT) if register not in kept.values())
+        held = {place: kept[place] if place in kept else next(free) for place in own}
+        loaded = [pixel for pixel, place in enumerate(own) if place not in kept]
+        yield (*held.values(), *[last] * shared), (*loaded, *([last] if shared else []))
+        held |= {places[last]: last} if shared else {}
+
 
 @dataclass(frozen=True)
-class Chain:
-    """Code that loads some pixels' inputs and multiplies them by one filter after another.
+class Loads:
+    """Code that loads some pixels' inputs.
 
     Attributes:
         inputs: bytes from the first pixel's inputs to each one's, of 1 to 8; no load reaches from the seventh to the
             eighth if they are more than 508 apart.
-        sums: words from the first pixel's sum to each one's, up to 7; what is between is not changed.
+        registers: numbers of the vector registers that they are in, see ``hold``.
+        loaded: the pixels whose inputs are loaded, of eight not the last one, which shares the seventh's register; the
+            others' are in their registers already.
         alignment: bytes that the inputs' addresses are multiples of.
-        stored: bytes of each vector of weights, up to 16.
-        unrolled: filters, an even number.
         masked: whether the lanes of inputs behind those of stored weights are not loaded but zero. Otherwise zeros are
             in memory.
     """
 
     inputs: tuple[int, ...]
-    sums: tuple[int, ...]
+    registers: tuple[int, ...]
+    loaded: tuple[int, ...]
     alignment: int
-    stored: int
-    unrolled: int
     masked: bool = False
 
     @property
-    def pixels(self) -> int:
-        return len(self.inputs)
+    def is_shared(self) -> bool:
+        """Whether the last two of eight pixels share a register."""
+        return len(self.inputs) > _RESIDENT
 
     @property
-    def _loaded(self) -> int:
-        """Pixels whose inputs wait in registers; an eighth one shares the last register."""
-        return min(self.pixels, 7)
+    def entered(self) -> int:
+        """Bytes from the first pixel's inputs to those loaded first, if any are."""
+        return self.inputs[self.loaded[0]] if self.loaded else 0
 
     @property
-    def _late(self) -> bool:
-        return self.pixels > self._loaded
-
-    @property
-    def moved(self) -> int:
-        """Bytes from the inputs to where their address is after the loads."""
-        return self.inputs[self._loaded - 1]
+    def left(self) -> int:
+        """Bytes from the first pixel's inputs to those loaded last, where their address is then."""
+        return self.inputs[self.loaded[-1]] if self.loaded else 0
 
     @cached_property
-    def loads(self) -> list[str]:
-        """From the list's words of a pass to its inputs in registers; the jump to the products follows."""
+    def lines(self) -> list[str]:
+        """From the list's words of a pass to the jump to its products."""
         lines = [
             f"ldm.w {_NEXT}!, {{{_PLACES}, {_WEIGHTS}, {_FIRST}, {_SECOND}}}",
             f"add.w {_INPUT}, {_INPUT}, {_FIRST}",
         ]
-        for pixel in range(self._loaded):
-            following = 0 if pixel == self._loaded - 1 else self.inputs[pixel + 1] - self.inputs[pixel]
-            lines += self._only_stored(load(f"q{pixel}", _INPUT, following, self.alignment))
-        return lines
+        for pixel, following in zip(self.loaded, [*self.loaded[1:], *self.loaded[-1:]], strict=True):
+            step = self.inputs[following] - self.inputs[pixel]
+            lines += self._only_stored(load(f"q{self.registers[pixel]}", _INPUT, step, self.alignment))
+        return [*lines, f"add pc, {_SECOND}"]
+
+    @property
+    def bytes(self) -> int:
+        return WORD * (len(self.lines) - 1) + _JUMP
+
+    def reload(self, turned: int) -> list[str]:
+        """Loads the other one of the two pixels that share a register.
+
+        Args:
+            turned: whether it holds the last pixel's inputs, not the last but one's.
+        """
+        if turned:
+            return self._only_stored(load(_SHARED_VECTOR, _INPUT, 0, self.alignment))
+        name = "vldrw.u32" if self.alignment % WORD == 0 else "vldrb.u8"
+        return self._only_stored([f"{name} {_SHARED_VECTOR}, [{_INPUT}, #{self.inputs[7] - self.inputs[6]}]"])
 
     def _only_stored(self, lines: list[str]) -> list[str]:
         """A load, of the lanes that have weights where the others are not zero in memory."""
         return ["vpst", lines[0].replace("vldrb.u8", "vldrbt.u8"), *lines[1:]] if self.masked else lines
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Code that multiplies some pixels' inputs by one filter after another, and then loads the next pass's.
+
+    Attributes:
+        loads: what has loaded the inputs.
+        following: the loads behind the products.
+        sums: words from the first pixel's sum to each one's, up to 7; what is between is not changed.
+        stored: bytes of each vector of weights, up to 16.
+        unrolled: filters, an even number.
+    """
+
+    loads: Loads
+    following: Loads
+    sums: tuple[int, ...]
+    stored: int
+    unrolled: int
+
+    @property
+    def pixels(self) -> int:
+        return len(self.sums)
 
     @cached_property
     def pair(self) -> tuple[list[str], list[str]]:
@@ -123,12 +188,7 @@ class Chain:
     @cached_property
     def stub(self) -> list[str]:
         """What comes before the products where the first filter is the second of a pair; a branch there follows."""
-        return [*(self._reload(0) if self._late else []), f"ldr.w {_SECOND}, [{_PLACES}], #{WORD}"]
-
-    @property
-    def behind_loads(self) -> int:
-        """Bytes from the chain to behind the jump that follows the loads."""
-        return WORD * len(self.loads) + _JUMP
+        return [*(self.loads.reload(0) if self.loads.is_shared else []), f"ldr.w {_SECOND}, [{_PLACES}], #{WORD}"]
 
     @property
     def pair_bytes(self) -> int:
@@ -139,34 +199,46 @@ class Chain:
         return WORD * (len(self.stub) + 1)
 
     @property
+    def _first_pair(self) -> int:
+        """Bytes from the chain to the products of a whole round."""
+        return self.unrolled // 2 * self.stub_bytes
+
+    @property
     def behind_round(self) -> int:
-        """Bytes from the chain to behind the jump that follows a round."""
-        return self.behind_loads + self.unrolled // 2 * self.pair_bytes + WORD + _JUMP
+        """Bytes from the chain to behind the jump that follows a round: to the loads."""
+        return self._first_pair + self.unrolled // 2 * self.pair_bytes + WORD + _JUMP
 
     @property
     def bytes(self) -> int:
-        return self.behind_round + self.unrolled // 2 * self.stub_bytes
+        return self.behind_round + self.following.bytes
 
-    def entry(self, skipped: int) -> int:
-        """Bytes from the chain to where a round begins of which ``skipped`` filters are left out."""
-        if skipped % 2:
-            return self.behind_round + skipped // 2 * self.stub_bytes
-        return self.behind_loads + skipped // 2 * self.pair_bytes
+    @property
+    def again(self) -> int:
+        """The word behind a round that another one follows."""
+        return self._first_pair - (self.behind_round + WORD - _JUMP)
+
+    def entry(self, filters: int) -> int:
+        """Bytes from the chain to where the first round of a pass with ``filters`` filters begins."""
+        skipped = -filters % self.unrolled
+        if not filters:
+            return self.behind_round
+        return skipped // 2 * self.stub_bytes if skipped % 2 else self._first_pair + skipped // 2 * self.pair_bytes
 
     def instructions(self, filters: int) -> int:
         """Of one pass with ``filters`` filters."""
         first, second = map(len, self.pair)
-        total = len(self.loads) + 1 + filters // 2 * (first + second) - (-filters // self.unrolled) * 2
+        total = len(self.loads.lines) + filters // 2 * (first + second) - (-filters // self.unrolled) * 2
         return total + (len(self.stub) + 1 + second if filters % 2 else 0)
 
     def assembly(self, label: int) -> list[str]:
         """The instructions; local labels begin with ``label``."""
-        lines, stubs = [*self.loads, f"add pc, {_SECOND}"], list[str]()
+        lines, stubs = list[str](), list[str]()
         for number in range(self.unrolled // 2):
             first, second = self.pair
             lines += [*first, f"{label + number}:", *second]
-            stubs += [*self.stub, f"b.w {label + number}b"]
-        return [*lines, f"ldr.w {_FIRST}, [{_PLACES}], #{WORD}", f"add pc, {_FIRST}", *stubs]
+            stubs += [*self.stub, f"b.w {label + number}f"]
+        lines += [f"ldr.w {_FIRST}, [{_PLACES}], #{WORD}", f"add pc, {_FIRST}"]
+        return [*stubs, *lines, *self.following.lines]
 
     def _products(self, register: str, turned: int) -> list[str]:
         """The products of one vector of weights with those of all pixels.
@@ -175,23 +247,17 @@ class Chain:
             register: of the address of the sums.
             turned: whether the last pixel's inputs are in the shared register already, not the last but one's.
         """
-        products = [f"vmlava.s8 {SUMS[at]}, {_WEIGHTS_VECTOR}, q{min(p, 6)}" for p, at in enumerate(self.sums)]
-        if self._late:
+        pixels = zip(self.sums, self.loads.registers, strict=True)
+        products = [f"vmlava.s8 {SUMS[sum]}, {_WEIGHTS_VECTOR}, q{inputs}" for sum, inputs in pixels]
+        if self.loads.is_shared:
             others, shared = products[:-2], products[-2:]
             shared = shared[::-1] if turned else shared
-            products = [shared[0], *self._reload(turned), *others, shared[1]]
+            products = [shared[0], *self.loads.reload(turned), *others, shared[1]]
         sums = ", ".join(SUMS[: self.sums[-1] + 1])
         read, write = ("ldr.w", "str.w") if self.pixels == 1 else ("ldm.w", "stm.w")
         places = f"{sums}, [{register}]" if self.pixels == 1 else f"{register}, {{{sums}}}"
         weights = f"vldrb.u8 {_WEIGHTS_VECTOR}, [{_WEIGHTS}], #{self.stored}"
         return [f"{read} {places}", weights, *products, f"{write} {places}"]
-
-    def _reload(self, turned: int) -> list[str]:
-        """Loads the other one of the two pixels that share a register."""
-        if turned:
-            return self._only_stored(load(_SHARED_VECTOR, _INPUT, 0, self.alignment))
-        name = "vldrw.u32" if self.alignment % WORD == 0 else "vldrb.u8"
-        return self._only_stored([f"{name} {_SHARED_VECTOR}, [{_INPUT}, #{self.inputs[7] - self.inputs[6]}]"])
 
 
 @dataclass(frozen=True)
@@ -199,8 +265,8 @@ class Passes:
     """All products of some pixels with the filters of one convolution.
 
     Attributes:
-        kinds: of passes: the chain that each vector along the channels takes, at each place where inputs are. A list
-            has first the passes of the first kind, then those of the next. All masked chains have the same mask.
+        kinds: of passes: the chains of those at one place, in turn. A list has first the passes of the first kind, then
+            those of the next. All masked chains have the same mask.
     """
 
     kinds: tuple[tuple[Chain, ...], ...]
@@ -215,37 +281,34 @@ class Passes:
         """Of all chains."""
         return sum(chain.bytes for chain in self.chains)
 
-    def at(self, chain: Chain) -> int:
-        """Bytes from the first chain to ``chain``."""
-        return sum(each.bytes for each in self.chains[: self.chains.index(chain)])
+    @cached_property
+    def _at(self) -> dict[Chain, int]:
+        """Bytes from the first chain to each."""
+        sizes = [chain.bytes for chain in self.chains]
+        return dict(zip(self.chains, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
 
-    def jump(self, before: Chain, to: Chain) -> int:
-        """The list's word for a pass in chain ``to`` behind one in ``before``, without its ``Chain.entry``."""
-        return self.at(to) - self._behind_loads(before)
+    def jump(self, before: Chain, to: Chain, filters: int) -> int:
+        """The list's word for a pass with ``filters`` filters in chain ``to`` behind one in ``before``."""
+        return self._at[to] + to.entry(filters) - self._behind(before)
 
-    def leave(self, before: Chain, to: Chain | None) -> int:
-        """The list's word of what is no pass: to the loads of ``to``, or to the end."""
-        return self._loads(to) - self._behind_loads(before)
+    def leave(self, kind: int, to: int | None) -> int:
+        """The list's word of what is no pass, behind those of one kind: to the loads of another one, or to the end."""
+        return self._loads(to) - self._behind(self.kinds[kind][-1])
 
-    def start(self, to: Chain | None) -> int:
-        """What ``START`` begins with: where the first pass is one of ``to``, or there is none."""
+    def start(self, to: int | None) -> int:
+        """What ``START`` begins with: where the first pass is of kind ``to``, or there is none."""
         return self._loads(to) - (WORD - _JUMP)
 
-    def _loads(self, chain: Chain | None) -> int:
-        return self.at(chain) if chain else self.bytes
+    def _loads(self, kind: int | None) -> int:
+        """Bytes from the first chain to the loads of a kind's first pass, which are behind its last chain."""
+        if kind is None:
+            return self.bytes
+        last = self.kinds[kind][-1]
+        return self._at[last] + last.behind_round
 
-    def _behind_loads(self, chain: Chain) -> int:
-        return self.at(chain) + chain.behind_loads + WORD - _JUMP
-
-    @staticmethod
-    def again(chain: Chain) -> int:
-        """The word behind a round that another one follows."""
-        return chain.behind_loads - (chain.behind_round + WORD - _JUMP)
-
-    @staticmethod
-    def following(chain: Chain) -> int:
-        """The word behind a pass's last round."""
-        return -(chain.behind_round + WORD - _JUMP)
+    def _behind(self, chain: Chain) -> int:
+        """Where the jump behind the loads that follow a chain counts from."""
+        return self._at[chain] + chain.bytes + WORD - _JUMP
 
     def entries(self, kind: int, passes: bool) -> int:
         """Entries of a list for the passes at one place of ``kind``, or for the jump behind the last of them."""
@@ -256,18 +319,19 @@ class Passes:
         unrolled = self.kinds[kind][0].unrolled
         return sum(count - (-count // unrolled) for count in filters)
 
-    def instructions(self, filters: list[list[int]]) -> int:
+    def instructions(self, filters: list[list[list[int]]]) -> int:
         """Instructions executed along one list.
 
         Args:
-            filters: for each kind, how many filters take part at each place.
+            filters: for each kind, how many filters take part in each pass at each place.
         """
         if not self.kinds:
             return 0
         total = len(self._begin) + 1
-        for kind, each in zip(self.kinds, filters, strict=True):
-            total += sum(chain.instructions(count) for chain in kind for count in each)
-            total += len(kind[-1].loads) + 1 if each else 0
+        for kind, places in zip(self.kinds, filters, strict=True):
+            for counts in places:
+                total += sum(chain.instructions(count) for chain, count in zip(kind, counts, strict=True))
+            total += len(kind[0].loads.lines) if places else 0
         return total
 
     def assembly(self) -> list[str]:
@@ -283,7 +347,7 @@ class Passes:
         """The first pass begins as if one of its kind had been before."""
         lines = [f"push.w {{{_WITH_INPUT}, {_INPUT}}}", f"mov.w {_INPUT}, {DATA}"]
         for chain in self.chains:
-            lines += [f"movw {_FIRST}, #{(1 << chain.stored) - 1}", f"vmsr p0, {_FIRST}"] if chain.masked else []
+            lines += [f"movw {_FIRST}, #{(1 << chain.stored) - 1}", f"vmsr p0, {_FIRST}"] if chain.loads.masked else []
         return [*lines, f"add pc, {START}"]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise, product
 
 import numpy as np
 
 from dtmm_mlir.dialect.ops import Geometry
 from dtmm_mlir.dialect.plan import Plan
 from dtmm_mlir.passes.kernels.conv import RESULTS, WORD
-from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Finish, Passes
+from dtmm_mlir.passes.kernels.mve_input_stationary import HEADER, LANES, Chain, Finish, Loads, Passes, hold
 from dtmm_mlir.passes.kernels.rows import RowLayout
 
 
@@ -30,10 +30,12 @@ def row_layout(g: Geometry, plan: Plan) -> RowLayout:
 
 @dataclass(frozen=True)
 class Kind:
-    """Passes of one code.
+    """Passes of one code. Those at one place are along the channels, and of several positions in turn.
 
     Attributes:
         joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
+        by_row: whether a place is a kernel row: where inputs are joined, or for each vector the row's positions are in
+            turn, so that the inputs which they share stay in registers.
         rows: first and last but one of a block's output rows that they are for; the others' inputs are padding, or the
             block ends below the output.
         columns: how many of a block's columns they are for, from the first one whose inputs are no padding.
@@ -41,6 +43,7 @@ class Kind:
     """
 
     joined: bool
+    by_row: bool
     rows: tuple[int, int]
     columns: int
     vectors: tuple[int, int]
@@ -73,6 +76,9 @@ class Counts:
 
 Entries = tuple[tuple[int, int | None], ...]
 """What a list of passes says: a kind's number, and the place of its passes, or ``None`` for the jump behind them."""
+
+Pass = tuple[int, int]
+"""The kernel position of a pass, or its row of joined channels, and its vector along the channels."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,17 @@ def columns_inside(g: Geometry, kx: int) -> tuple[int, int]:
     return _inside(np.arange(g.ow) * g.strides[1] - g.pads[2] + kx * g.dilations[1], g.w)
 
 
+def columns_in_turn(g: Geometry) -> list[int]:
+    """The kernel columns; beside each other those that read the same columns of the input for other pixels."""
+    return sorted(range(g.kw), key=lambda kx: (kx * g.dilations[1] % g.strides[1], kx))
+
+
+def share_inputs(g: Geometry, pixels: int) -> bool:
+    """Whether kernel columns in turn read some of the same inputs for so many pixels of a row."""
+    apart = ((after - before) * g.dilations[1] for before, after in pairwise(columns_in_turn(g)))
+    return any(distance > 0 and distance % g.strides[1] == 0 and distance < pixels * g.strides[1] for distance in apart)
+
+
 def _inside(at: np.ndarray, size: int) -> tuple[int, int]:
     """First and last but one of the places that lie inside the input; an empty range where none do."""
     inside = np.flatnonzero((at >= 0) & (at < size))
@@ -124,7 +141,8 @@ class Schedule:
         zones: of its output rows, in their order; where the plan does not skip padding one, and one for a block that
             ends below the output.
         columns: [KW] which columns of a block each kernel column is inside the input for.
-        order: kernel positions in the order of what is stored of them; those of most columns first.
+        order: kernel positions in the order of what is stored of them; those of most columns first, and beside each
+            other those whose passes take the same code.
         kinds: of passes.
         passes: their code.
     """
@@ -134,16 +152,17 @@ class Schedule:
         self.zones = _zones(g, plan.pixel_rows, bool(plan.skip_padding))
         whole = (0, min(plan.pixels, g.ow))
         self.columns = [columns_inside(g, kx) if plan.skips_columns else whole for kx in range(g.kw)]
-        counts = np.array([end - start for start, end in self.columns])
-        order = np.argsort(-np.tile(counts, g.kh), kind="stable")
-        self.order = [int(place) for place in order if counts[place % g.kw]]
+        counts = [end - start for start, end in self.columns]
+        self._turn = [kx for kx in columns_in_turn(g) if counts[kx]]
+        places = (place for place in range(g.kh * g.kw) if counts[place % g.kw])
+        self.order = sorted(places, key=lambda place: (-counts[place % g.kw], self.code_of(False, place)))
         ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
         ranges.sort(key=self._is_partial)
         self.kinds = [
-            Kind(joined, rows, count, vectors)
+            Kind(joined, joined or plan.slides, rows, count, vectors)
             for joined in (False, True)
             for rows in ranges
-            for count in ([whole[1]] if joined else sorted({*counts.tolist()} - {0}, reverse=True))
+            for count in ([whole[1]] if joined or plan.slides else sorted({*counts} - {0}, reverse=True))
             for vectors in self._parts(joined)
         ]
         self.passes = Passes(tuple(self._chains(kind) for kind in self.kinds))
@@ -179,26 +198,63 @@ class Schedule:
 
     def _chains(self, kind: Kind) -> tuple[Chain, ...]:
         down, right = self.layout.strides
-        count = kind.rows[1] - kind.rows[0]
         pixel, alignment = (self.plan.joined, 1) if kind.joined else (self.layout.pixel, WORD)
-        places = [(y, x) for y in range(count) for x in range(kind.columns)]
-        inputs = tuple(y * down * self.layout.row + x * right * pixel for y, x in places)
-        sums = tuple(y * self.pixels + x for y, x in places)
         stored = self.stored(kind.joined)[slice(*kind.vectors)]
-        return tuple(Chain(inputs, sums, alignment, n, self.plan.unrolled, kind.joined and n < LANES) for n in stored)
+        turn = [(0, kind.columns)]
+        if self._slides(kind):
+            starts = ((kx, *self.columns[kx]) for kx in self._turn)
+            turn = [(self.layout.offset(kx) + start * right * pixel, end - start) for kx, start, end in starts]
+        blocks = [[(y, x) for y in range(kind.rows[1] - kind.rows[0]) for x in range(columns)] for _, columns in turn]
+        inputs = [tuple(y * down * self.layout.row + x * right * pixel for y, x in block) for block in blocks]
+        held = hold([[begin + at for at in each] for (begin, _), each in zip(turn, inputs, strict=True)])
+        masked = kind.joined and stored[0] < LANES
+        loads = [Loads(at, *each, alignment, masked) for at, each in zip(inputs, held, strict=True)]
+        sums = [tuple(y * self.pixels + x for y, x in block) for block in blocks]
+        codes = list(zip(loads, [*loads[1:], loads[0]], sums, strict=True))
+        return tuple(Chain(*code, n, self.plan.unrolled) for n, code in product(stored, codes))
 
-    def places(self, kind: Kind, zone: Zone | None = None) -> np.ndarray:
-        """Kernel positions in their order, or rows, of a kind's passes, in one zone or in any."""
+    def _slides(self, kind: Kind) -> bool:
+        """Whether positions of a row are in turn for each vector."""
+        return kind.by_row and not kind.joined
+
+    def code_of(self, joined: bool, place: int) -> int:
+        """Which of the codes in turn is that of passes at a position or row, where they are for different columns;
+        0 otherwise."""
+        differs = self.plan.slides and self.plan.skips_columns and not joined
+        return self._turn.index(place % self.geometry.kw) if differs else 0
+
+    def places(self, kind: Kind, zone: Zone | None = None) -> list[int]:
+        """Where a kind's passes are, in one zone or in any: kernel positions in their order, or rows."""
         return self._places[kind, zone]
 
-    def _places_in(self, kind: Kind, zone: Zone | None) -> np.ndarray:
+    def _places_in(self, kind: Kind, zone: Zone | None) -> list[int]:
         zones = [zone] if zone else self.zones
         rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
-        if kind.joined:
-            return np.array(rows, int)
-        return np.array(
-            [p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns], int
-        )
+        if kind.by_row:
+            return rows
+        return [p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns]
+
+    def passes_at(self, kind: Kind, place: int) -> list[Pass]:
+        """The passes of a kind at one of its places, in their order."""
+        in_turn = self._in_turn(kind, place)
+        return [(each, vector) for vector in range(*kind.vectors) for each in in_turn]
+
+    def _in_turn(self, kind: Kind, place: int) -> list[int]:
+        """The kernel positions, or the row, whose passes are in turn for each vector."""
+        return self._in_row(place) if self._slides(kind) else [place]
+
+    def _in_row(self, ky: int) -> list[int]:
+        """The kernel positions of a row that are inside the input for some columns, in turn."""
+        return [ky * self.geometry.kw + kx for kx in self._turn]
+
+    def loaded_again(self, kind: Kind, place: int) -> Pass:
+        """The pass whose inputs the jump behind those at ``place`` loads: the last vector's first one."""
+        return self._in_turn(kind, place)[0], kind.vectors[1] - 1
+
+    def _filters_at(self, kind: Kind, place: int, counts: Counts) -> list[int]:
+        """How many filters take part in each pass."""
+        first, end = kind.vectors
+        return [int(counts.at(kind.joined)[each]) for each in self._in_turn(kind, place)] * (end - first)
 
     def _columns_at(self, position: int) -> int:
         start, end = self.columns[position % self.geometry.kw]
@@ -208,13 +264,13 @@ class Schedule:
         """The first column of a block that passes at ``place`` are for."""
         return 0 if joined else self.columns[place % self.geometry.kw][0]
 
-    def offset(self, kind: Kind, place: int) -> int:
-        """Bytes from a window to the inputs of a kind's first pass at ``place``."""
+    def offset(self, kind: Kind, place: int, vector: int) -> int:
+        """Bytes from a window to the inputs of a kind's pass at a position or row."""
         down, right = self.layout.strides
         rows = kind.rows[0] * down * self.layout.row
         columns = self.first_column(kind.joined, place) * right * self.layout.pixel
         position = place * self.geometry.kw if kind.joined else place
-        return self.layout.offset(position) + rows + columns + kind.vectors[0] * LANES
+        return self.layout.offset(position) + rows + columns + vector * LANES
 
     def blocks_of(self, zone: Zone) -> int:
         """How many blocks of output rows a zone has."""
@@ -241,7 +297,9 @@ class Schedule:
     def _entries(self, zone: Zone, counts: Counts) -> Entries:
         entries = Entries()
         for number, kind in enumerate(self.kinds):
-            places = [(number, int(place)) for place in self.places(kind, zone) if counts.at(kind.joined)[place]]
+            places = [
+                (number, place) for place in self.places(kind, zone) if any(self._filters_at(kind, place, counts))
+            ]
             entries += (*places, (number, None)) if places else ()
         return entries
 
@@ -253,11 +311,10 @@ class Schedule:
         """Words of all lists."""
         return sum(map(self.words_of, self.lists(counts)[0]))
 
-    def filters(self, zone: Zone | None, counts: Counts) -> list[list[int]]:
-        """For each kind, how many filters take part at each of its places where any does, in one zone or in any."""
-        return [
-            [int(count) for count in counts.at(kind.joined)[self.places(kind, zone)] if count] for kind in self.kinds
-        ]
+    def filters(self, zone: Zone | None, counts: Counts) -> list[list[list[int]]]:
+        """For each kind, how many filters take part in each pass at its places where any does; in a zone or any."""
+        filters = [[self._filters_at(kind, place, counts) for place in self.places(kind, zone)] for kind in self.kinds]
+        return [[each for each in places if any(each)] for places in filters]
 
     def kept_places(self, counts: Counts) -> tuple[list[int], list[int]]:
         """Positions, and rows, where any filter takes part in passes, in the order of what is stored of them."""
@@ -266,14 +323,25 @@ class Schedule:
         rows = range(g.kh if joins else 0)
         return [p for p in positions if counts.positions[p]], [ky for ky in rows if counts.rows[ky]]
 
+    def stored_passes(self, counts: Counts) -> list[tuple[bool, Pass]]:
+        """Whose weights are stored, in their order, and whether they are those of joined channels."""
+        positions, rows = self.kept_places(counts)
+        turns = [[place] for place in positions]
+        if self.plan.slides:
+            turns = [[each for each in self._in_row(ky) if each in positions] for ky in range(self.geometry.kh)]
+        passes = [(False, (place, v)) for turn in turns for v in range(len(self.stored(False))) for place in turn]
+        return passes + [(True, (row, v)) for row in rows for v in range(len(self.stored(True)))]
+
     # Addresses of sums: where all filters take part, places share them.
 
     def addressed(self, joined: bool, counts: Counts) -> dict[int, int]:
         """For each of ``kept_places`` the one that has the same addresses and comes first."""
-        full = dict[int, int]()  # by first column
+        full = dict[tuple[int, int], int]()
         shares = counts.at(joined) == counts.all
         return {
-            place: full.setdefault(self.first_column(joined, place), place) if shares[place] else place
+            place: full.setdefault((self.first_column(joined, place), self.code_of(joined, place)), place)
+            if shares[place]
+            else place
             for place in self.kept_places(counts)[joined]
         }
 
@@ -285,7 +353,8 @@ class Schedule:
     def addressed_by(self, kind: Kind, counts: Counts) -> list[int]:
         """Places whose addresses a kind's passes take, in the order of what is stored of them."""
         shared = self.addressed(kind.joined, counts)
-        taken = {shared[place] for place in self.places(kind).tolist() if place in shared}
+        places = [each for place in self.places(kind) for each in self._in_turn(kind, place)]
+        taken = {shared[place] for place in places if place in shared}
         return [place for place in shared if place in taken]
 
     def addresses(self, counts: Counts) -> list[list[int]]:
@@ -303,14 +372,15 @@ class Schedule:
         return self.listed_words(counts) + self.addressed_words(counts) + slack
 
     def sharing(self, counts: Counts) -> Iterator[tuple[list[int], list[int]]]:
-        """Neighbours among the places that have addresses, and the numbers of the kinds of passes that take them."""
+        """Neighbours among the places that have addresses, and the numbers of the kinds of passes that take them, all
+        in the same code."""
         for joined in (False, True):
             taken = [self.addressed_by(kind, counts) if kind.joined == joined else [] for kind in self.kinds]
             numbers = {
-                place: [k for k, places in enumerate(taken) if place in places]
+                place: ([k for k, places in enumerate(taken) if place in places], self.code_of(joined, place))
                 for place in self.addressed(joined, counts).values()
             }
-            for same, places in groupby(numbers, numbers.__getitem__):
+            for (same, _), places in groupby(numbers, numbers.__getitem__):
                 if same:
                     yield same, list(places)
 

@@ -99,7 +99,7 @@ CONV_ERRORS = [
     (
         'filters = 1 : i64, kernel = "table"',
         'filters = 2 : i64, kernel = "input_stationary"',
-        "takes filters and run_width",
+        "takes filters of 1, and a run_width of 1 or 3",
     ),
     ('filters = 1 : i64, kernel = "table"', 'filters = 2 : i64, kernel = "pairs"', "which takes filters of 1, a"),
     ('kernel = "table"', 'kernel = "pairs", dense = 1 : i64', "and no dense"),
@@ -112,6 +112,11 @@ CONV_ERRORS = [
         'kernel = "table", pixels = 4 : i64',
         'kernel = "input_stationary", joined = 4 : i64, pixels = 5 : i64, skip_padding = 2 : i64',
         "and channels that are not joined",
+    ),
+    (
+        'kernel = "table", pixels = 4 : i64, rows = 2 : i64, run_width = 1 : i64',
+        'kernel = "input_stationary", joined = 4 : i64, pixels = 4 : i64, rows = 2 : i64, run_width = 3 : i64',
+        "run_width = 3 takes channels that are not joined",
     ),
     (
         'kernel = "table", pixels = 4 : i64, rows = 2 : i64',

@@ -54,9 +54,9 @@ def test_convolutions_take_what_was_predicted(models: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("pixels", [3, 7, 8])
-@pytest.mark.parametrize("channels", [16, 40, 112])
-def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels: int) -> None:
-    plan = Plan("input_stationary", pixels, 1, 1, 4, unrolled=8)
+@pytest.mark.parametrize(("channels", "width", "skip"), [(16, 1, 0), (40, 1, 0), (112, 1, 0), (40, 3, 0), (48, 3, 1)])
+def test_input_stationary_kernel_takes_what_was_predicted(pixels: int, channels: int, width: int, skip: int) -> None:
+    plan = Plan("input_stationary", pixels, 1, width, 4, unrolled=8, skip_padding=skip)
     check([Case(geometry(8, 16, channels, 24), kept, plan=plan) for kept in (0.1, 0.4, 0.8)], "cortex-m55")
 
 
