@@ -89,11 +89,11 @@ _ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (8, 16), "si
 """Filters whose products are straight-line code in the ``input_stationary`` kernel; in ``balanced`` the more only where
 pruning frees bytes for it."""
 
-_SLIDING_ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (4, 8, 16), "size": ()}
+_SLIDING_ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (4, 8), "size": ()}
 """The same where each kernel column has code of its own, which is only where pruning frees bytes for it, too."""
 
 _SLIDING_GAIN = 0.99
-"""Instructions of plans with such code must be fewer than this of the others' in ``balanced``."""
+"""Instructions of plans with such code must be fewer than this of the same kernel's others in ``balanced``."""
 
 
 @dataclass
@@ -169,10 +169,11 @@ def choose(
     def best(most: float) -> tuple[float, Plan]:
         """The estimate and the plan of those that store at most so many bytes."""
         within = [plan for plan in plans if bytes[plan] <= most]
-        others = [plan for plan in within if not plan.slides]
         found = min(within, key=order)
-        other = min(others, key=order, default=found)
-        found = found if estimates[found] < _SLIDING_GAIN * estimates[other] else other
+        others = [plan for plan in within if not plan.slides]
+        alike = [estimates[plan] for plan in others if plan.kernel == found.kernel]
+        if found.slides and alike and min(alike) * _SLIDING_GAIN <= estimates[found]:
+            found = min(others, key=order)
         return estimates[found], found
 
     if optimize == "size":
