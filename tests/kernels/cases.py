@@ -244,14 +244,21 @@ _INPUT_STATIONARY = [
     Case(geometry(5, 5, 20, 9, 1, n=2), 0.8, seed=86, plan=replace(_stationary(8, 3, joined=20), row_width=10)),
     # Most results are constants, of which some lie behind biases of several zones.
     Case(geometry(8, 8, 32, 64), 0.02, seed=46, plan=_stationary(8, 2, skip_padding=1)),
-    # Inputs stay in registers from kernel column to kernel column.
+    Case(geometry(4, 8, 16, 70), 0.02, clamp=True, seed=47, plan=_stationary(4, 2, 2, skip_padding=1)),
+]
+
+SLIDING = [
     Case(geometry(5, 16, 48, 9), 0.4, seed=90, plan=_stationary(8, 2, skip_padding=1, width=3)),
     Case(geometry(5, 9, 64, 9), 0.4, seed=91, plan=_stationary(7, 5, unrolled=2, width=3)),
     Case(geometry(6, 12, 33, 9, 5), 0.4, seed=92, plan=_stationary(4, 2, 2, unrolled=16, width=5)),
-    Case(geometry(8, 8, 40, 9), 0.4, seed=93, plan=_stationary(8, 2, joined=8, skip_padding=2, width=3)),
+    Case(
+        geometry(8, 8, 40, 9), 0.4, zero_point=-128, seed=93, plan=_stationary(8, 2, joined=8, skip_padding=2, width=3)
+    ),
     Case(geometry(4, 4, 51, 12), 0.5, zero_point=-128, seed=94, plan=_stationary(4, 4, 2, skip_padding=2, width=3)),
-    Case(geometry(4, 2, 20, 12, 5, n=2), 0.5, seed=95, plan=_stationary(2, 2, skip_padding=2, width=5)),
-    Case(geometry(4, 1, 20, 12), 0.5, seed=96, plan=_stationary(1, 2, skip_padding=2, width=3)),
+    Case(
+        geometry(4, 2, 20, 12, 5, n=2), 0.5, zero_point=-128, seed=95, plan=_stationary(2, 2, skip_padding=2, width=5)
+    ),
+    Case(geometry(4, 1, 20, 12), 0.5, zero_point=-16, seed=96, plan=_stationary(1, 2, skip_padding=2, width=3)),
     Case(geometry(5, 17, 32, 8, 5, strides=(1, 2)), 0.5, seed=97, plan=_stationary(7, 2, width=5)),
     Case(geometry(5, 17, 32, 8, strides=(2, 3)), 0.5, seed=98, plan=_stationary(6, 1, width=3)),  # none are the same
     Case(
@@ -261,13 +268,26 @@ _INPUT_STATIONARY = [
         plan=_stationary(5, 2, skip_padding=1, width=3),
     ),
     *(
-        Case(geometry(4, 8, 32, 6), kept, seed=100, plan=_stationary(8, 2, skip_padding=skip, width=3), pruned=pruned)
+        Case(
+            geometry(4, 8, 32, 6),
+            kept,
+            zero_point=-128,
+            seed=100,
+            plan=_stationary(8, 2, skip_padding=skip, width=3),
+            pruned=pruned,
+        )
         for kept, skip, pruned in ((0.5, 2, (0, 3, 7)), (0.5, 1, (1, 2, 4, 5, 8)), (0.1, 0, ()), (1.0, 2, (3, 4, 5)))
     ),
     Case(geometry(4, 8, 20, 6), 0.0, seed=101, plan=_stationary(8, 2, joined=4, width=3)),
-    Case(geometry(8, 8, 32, 9), 0.9, seed=102, plan=replace(_stationary(8, 2, skip_padding=2, width=3), dense=1)),
-    Case(geometry(4, 8, 16, 70), 0.02, clamp=True, seed=47, plan=_stationary(4, 2, 2, skip_padding=1)),
+    Case(
+        geometry(8, 8, 32, 9),
+        0.9,
+        zero_point=-128,
+        seed=102,
+        plan=replace(_stationary(8, 2, skip_padding=2, width=3), dense=1),
+    ),
 ]
+"""Of the ``input_stationary`` kernel, whose inputs stay in registers from kernel column to kernel column."""
 
 
 def _lanes(pixels: int, filters: int, rows: int) -> Plan:

@@ -8,7 +8,7 @@ import dtmm_mlir
 from dtmm_mlir.dialect.plan import Kernel, Plan
 from dtmm_mlir.errors import DtmmError
 from dtmm_mlir.targets import HOST
-from tests.kernels.cases import BATCHES, LINEAR, OF_TARGET
+from tests.kernels.cases import BATCHES, LINEAR, OF_TARGET, SLIDING
 from tests.kernels.convolutions import Case, Sample, build_module, geometry
 from tests.kernels.numerics import check
 
@@ -33,8 +33,9 @@ def test_what_only_one_target_computes_equals_reference(target: str) -> None:
     check(OF_TARGET[target], target)
 
 
-def test_linear_kernel_equals_reference() -> None:
-    check(LINEAR, "cortex-m55")
+@pytest.mark.parametrize("cases", [LINEAR, SLIDING], ids=["linear", "sliding"])
+def test_what_else_the_cortex_m55_computes_equals_reference(cases: list[Case]) -> None:
+    check(cases, "cortex-m55")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from tests.kernels.test_int8 import BATCHES
 
 _ALIGNMENT = 64
 
+TARGETS = ("cortex-m55", "cortex-m4", "cortex-m0plus")
+
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,7 +36,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["cortex-m55", "cortex-m4", "cortex-m0plus"])
+@pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> str:
     """A target whose tools there are."""
     board = get_target(request.param).board
@@ -71,12 +73,21 @@ def _is_alone(case: Case) -> bool:
     return plan is not None and (g.oh % plan.pixel_rows > 0 or (plan.skips_columns and g.c % 16 == 0))
 
 
-ALONE = [case for case in cases.OF_TARGET["cortex-m55"] if _is_alone(case)]
+ALONE = [case for case in (*cases.OF_TARGET["cortex-m55"], *cases.SLIDING) if _is_alone(case)]
 
 
-def test_accesses_of_special_kernels(target: str, plugin: Path, tmp_path: Path) -> None:
-    """Of depthwise convolutions, and of what only this target computes."""
-    samples = [Sample.of(case) for case in (*cases.BATCHES["depthwise"], *cases.OF_TARGET[target]) if case not in ALONE]
+@pytest.mark.parametrize(
+    ("target", "special"),
+    [
+        *((target, [*cases.BATCHES["depthwise"], *cases.OF_TARGET[target]]) for target in TARGETS),
+        ("cortex-m55", cases.SLIDING),
+    ],
+    indirect=["target"],
+    ids=[*TARGETS, "sliding"],
+)
+def test_accesses_of_special_kernels(target: str, special: list[Case], plugin: Path, tmp_path: Path) -> None:
+    """Of depthwise convolutions, and of what only single targets compute."""
+    samples = [Sample.of(case) for case in special if case not in ALONE]
     artifact = dtmm_mlir.compile(convolutions.build_module(samples), target, out=tmp_path / "out")
     inputs = [sample.x for sample in samples]
     assert _violations(artifact.dir, plugin, tmp_path, inputs, *_ranges(artifact.dir)) == []
