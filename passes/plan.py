@@ -85,6 +85,10 @@ may take."""
 _RESULT_CODE, _LIST_CODE, _RUN_CODE = 70, 100, 300
 """Bytes of code that store a result, that write lists of passes, and that multiply one more kind of runs."""
 
+_PART_CODE, _CODE_TO_SPARE = 2000, 1500
+"""Bytes, about, of straight-line code that multiplies one more kind of runs, and how many of them pruning need not
+free."""
+
 _ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (8, 16), "size": (2,)}
 """Filters whose products are straight-line code in the ``input_stationary`` kernel; in ``balanced`` the more only where
 pruning frees bytes for it."""
@@ -189,13 +193,14 @@ def choose(
 
 
 def _has_bytes_for(conv: Convolution, plan: Plan, isa: Isa) -> bool:
-    """Whether parameters may be stored again for each zone of output rows, columns take code, and rounds be long: all
-    are few bytes beside the unpruned weights, and weights, parameters and passes no more than these."""
-    beside, code = repeated_bytes(conv, plan, isa) + _passes_code(conv, plan), _columns_code(conv, plan)
-    if not beside + code:
-        return True
-    within = not beside or beside <= conv.weights.nbytes - stored_bytes(conv, plan, isa)
-    return within and beside + code <= conv.weights.nbytes * _BESIDE
+    """Whether parameters may be stored again for each zone of output rows, columns take code, rounds be long, and runs
+    be of several kinds: pruning has to free the bytes, but for columns alone, and all but the last are few beside the
+    unpruned weights."""
+    beside, columns = repeated_bytes(conv, plan, isa) + _passes_code(conv, plan), _columns_code(conv, plan)
+    kinds = max(0, _kinds(plan) * _PART_CODE - _CODE_TO_SPARE)
+    if beside + kinds and beside + columns + kinds > conv.weights.nbytes - stored_bytes(conv, plan, isa):
+        return False
+    return not beside + columns or beside + columns <= conv.weights.nbytes * _BESIDE
 
 
 def _passes_code(conv: Convolution, plan: Plan) -> int:
@@ -223,12 +228,16 @@ def _extra_bytes(conv: Convolution, plan: Plan, isa: Isa) -> int:
     if plan.kernel == "input_stationary":
         return _LIST_CODE + list_bytes(conv, plan)
     if plan.kernel in MEMBERS:
-        kinds = 2 * MEMBERS[plan.kernel] - 2 + (plan.run_width > 1)
-        return kinds * _RUN_CODE + repeated_bytes(conv, plan, isa)
+        return _kinds(plan) * _RUN_CODE + repeated_bytes(conv, plan, isa)
     repeated = repeated_bytes(conv, plan, isa)
     if plan.kernel != "table" or isa.finishes(plan.pixels, plan.filters) or not isa.finishes(isa.accumulators, 1):
         return repeated
     return repeated + plan.pixels * plan.filters * _RESULT_CODE
+
+
+def _kinds(plan: Plan) -> int:
+    """Kinds of runs that the kernel walks beyond one."""
+    return 2 * MEMBERS[plan.kernel] - 2 + (plan.run_width > 1) if plan.kernel in MEMBERS else 0
 
 
 def _may_skip(conv: Convolution, isa: Isa) -> bool:

@@ -11,6 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
+
+import dtmm_mlir
+from dtmm_mlir.targets import get_target
+from tests.deploy.conftest import need_tools
 
 pytest.importorskip("tosa_converter_for_tflite")
 
@@ -104,3 +109,28 @@ def test_pruning_keeps_the_asked_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(pruned) == len(model)
     assert 0 < len(changed) <= 29 * 64
     assert not any(pruned[i] for i in changed)
+
+
+@pytest.mark.parametrize(("target", "share"), [("cortex-m55", 0.1), ("cortex-m4", 0.05), ("riscv32", 0.05)])
+def test_code_takes_no_more_than_pruning_frees(
+    target: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is pruned a little: its flash is at most the unpruned weights and 3 KB for each kernel."""
+    need_tools(get_target(target))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from pruning import prune
+
+    (tmp_path / "pruned.tflite").write_bytes(prune(MODEL.with_name("vgg11_cifar10.tflite").read_bytes(), share))
+    artifact = dtmm_mlir.compile(tmp_path / "pruned.tflite", target=target, out=tmp_path / "out")
+    memory, layers = artifact.manifest["memory"], artifact.manifest["layers"]
+    unpruned = sum(
+        layer["output_shape"][3] * layer["input_shape"][3] * int(np.prod(layer["kernel"])) for layer in layers
+    )
+    with (tmp_path / "out" / "model_library.o").open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+        kernels = {
+            symbol.name for symbol in symbols if symbol.name.startswith(("filterlet_", "int8_", "main_dispatch"))
+        }
+    flash = sum(memory[part] for part in ("kernels", "constants", "runtime", "schedule"))
+    assert len(kernels) >= 15
+    assert flash <= unpruned + 3072 * len(kernels)
