@@ -94,7 +94,7 @@ _ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (8, 16), "si
 pruning frees bytes for it."""
 
 _SLIDING_ROUNDS: Mapping[str, Sequence[int]] = {"speed": (16,), "balanced": (4, 8), "size": ()}
-"""The same where each kernel column has code of its own, which is only where pruning frees bytes for it, too."""
+"""The same where each kernel column has code of its own, only where that takes no more bytes than pruning frees."""
 
 _SLIDING_GAIN = 0.99
 """Instructions of plans with such code must be fewer than this of the same kernel's others in ``balanced``."""
@@ -198,9 +198,9 @@ def _has_bytes_for(conv: Convolution, plan: Plan, isa: Isa) -> bool:
     unpruned weights."""
     beside, columns = repeated_bytes(conv, plan, isa) + _passes_code(conv, plan), _columns_code(conv, plan)
     kinds = max(0, _kinds(plan) * _PART_CODE - _CODE_TO_SPARE)
-    if beside + kinds and beside + columns + kinds > conv.weights.nbytes - stored_bytes(conv, plan, isa):
+    if beside + kinds > 0 and beside + columns + kinds > conv.weights.nbytes - stored_bytes(conv, plan, isa):
         return False
-    return not beside + columns or beside + columns <= conv.weights.nbytes * _BESIDE
+    return beside + columns <= conv.weights.nbytes * _BESIDE
 
 
 def _passes_code(conv: Convolution, plan: Plan) -> int:

@@ -62,7 +62,6 @@ _JUMP = 2
 FOLLOWING = _JUMP - WORD
 """The word behind a pass's last round: the next one's loads come next."""
 
-
 _RESIDENT = 7
 """Vector registers that inputs wait in."""
 
@@ -76,17 +75,15 @@ def hold(inputs: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], tup
     Yields:
         Of each pass the numbers of its pixels' vector registers, and the pixels whose inputs are not there already.
     """
-    held = dict[int, int]()
+    held, last = dict[int, int](), _RESIDENT - 1
     for places in inputs:
-        own = places[: _RESIDENT - 1] if len(places) > _RESIDENT else places
-        shared = len(places) - len(own)
-        last = _RESIDENT - 1
+        own, shared = (places[:last], places[last:]) if len(places) > _RESIDENT else (places, [])
         kept = {place: held[place] for place in own if place in held and not (shared and held[place] == last)}
         free = (register for register in range(_RESIDENT) if register not in kept.values())
         held = {place: kept[place] if place in kept else next(free) for place in own}
         loaded = [pixel for pixel, place in enumerate(own) if place not in kept]
-        yield (*held.values(), *[last] * shared), (*loaded, *([last] if shared else []))
-        held |= {places[last]: last} if shared else {}
+        yield (*held.values(), *(last for _ in shared)), (*loaded, *(last for _ in shared[:1]))
+        held |= dict.fromkeys(shared[:1], last)
 
 
 @dataclass(frozen=True)

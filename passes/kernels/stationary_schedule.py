@@ -30,12 +30,10 @@ def row_layout(g: Geometry, plan: Plan) -> RowLayout:
 
 @dataclass(frozen=True)
 class Kind:
-    """Passes of one code. Those at one place are along the channels, and of several positions in turn.
+    """Passes of one code, at kernel positions or, where inputs are joined or a row's positions in turn, at rows.
 
     Attributes:
         joined: whether inputs are the joined channels of a kernel row, or the others of a kernel position.
-        by_row: whether a place is a kernel row: where inputs are joined, or for each vector the row's positions are in
-            turn, so that the inputs which they share stay in registers.
         rows: first and last but one of a block's output rows that they are for; the others' inputs are padding, or the
             block ends below the output.
         columns: how many of a block's columns they are for, from the first one whose inputs are no padding.
@@ -43,7 +41,6 @@ class Kind:
     """
 
     joined: bool
-    by_row: bool
     rows: tuple[int, int]
     columns: int
     vectors: tuple[int, int]
@@ -159,7 +156,7 @@ class Schedule:
         ranges = sorted({rows for zone in self.zones for rows in zone.rows if rows[0] < rows[1]})
         ranges.sort(key=self._is_partial)
         self.kinds = [
-            Kind(joined, joined or plan.slides, rows, count, vectors)
+            Kind(joined, rows, count, vectors)
             for joined in (False, True)
             for rows in ranges
             for count in ([whole[1]] if joined or plan.slides else sorted({*counts} - {0}, reverse=True))
@@ -214,8 +211,8 @@ class Schedule:
         return tuple(Chain(*code, n, self.plan.unrolled) for n, code in product(stored, codes))
 
     def _slides(self, kind: Kind) -> bool:
-        """Whether positions of a row are in turn for each vector."""
-        return kind.by_row and not kind.joined
+        """Whether a row's positions are in turn for each vector, so that inputs which they share stay in registers."""
+        return self.plan.slides and not kind.joined
 
     def code_of(self, joined: bool, place: int) -> int:
         """Which of the codes in turn is that of passes at a position or row, where they are for different columns;
@@ -230,7 +227,7 @@ class Schedule:
     def _places_in(self, kind: Kind, zone: Zone | None) -> list[int]:
         zones = [zone] if zone else self.zones
         rows = [ky for ky in range(self.geometry.kh) if any(each.rows[ky] == kind.rows for each in zones)]
-        if kind.by_row:
+        if kind.joined or self._slides(kind):
             return rows
         return [p for p in self.order if p // self.geometry.kw in rows and self._columns_at(p) == kind.columns]
 

@@ -109,6 +109,14 @@ def test_few_pruned_filterlets_save_instructions(size: int, channels: int, filte
     assert pruned < 0.97 * dense
 
 
+def test_code_that_saves_bytes_needs_no_pruning() -> None:
+    """Short rounds for each kernel column are less code than long ones for all, which unpruned layers take, too."""
+    module = module_of([Case(geometry(8, 8, 64, 8), zero_point=0)])
+    PlanKernels(target="cortex-m55")(module)
+    (plan,) = plans_in(module)
+    assert plan.slides
+
+
 @pytest.mark.parametrize(("channels", "filters"), [(256, 64), (126, 40), (64, 200)])
 def test_filters_without_weights_of_a_fully_connected_layer_take_next_to_nothing(channels: int, filters: int) -> None:
     target = get_target("cortex-m55")
